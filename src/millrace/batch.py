@@ -1,0 +1,108 @@
+"""What a handler holds. It notes outcomes and does no I/O.
+
+First call wins, message by message and for the batch; a call on a message beats a call on the batch;
+what nobody spoke for is acknowledged when the handler returned and retried when it did not
+(docs/lifecycle.md draws it). A second retry replaces the delay of the first.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+
+from millrace import limits
+from millrace.errors import InvalidInput
+from millrace.message import Backlog, Message, decode_body
+from millrace.settlement import Ack, Outcome, Retry
+
+
+class BatchMessage:
+    """One delivery of one message."""
+
+    def __init__(self, message: Message, batch: "MessageBatch") -> None:
+        self._message, self._batch = message, batch
+        self._outcome: Ack | Retry | None = None
+
+    @property
+    def id(self) -> str:
+        """32 hex characters, the same at every delivery."""
+        return self._message.id
+
+    @property
+    def attempts(self) -> int:
+        """Deliveries begun so far, this one included."""
+        return self._message.attempts
+
+    @property
+    def timestamp(self) -> datetime:
+        """When the message was accepted (UTC)."""
+        return datetime.fromtimestamp(self._message.sent_at_ms / 1000, UTC)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What travels beside the body, such as the correlation id."""
+        return self._message.headers or {}
+
+    @cached_property
+    def body(self) -> object:
+        """The JSON value, str (text) or bytes (bytes, v8) that was sent."""
+        return decode_body(self._message.body, self._message.content_type)
+
+    def ack(self) -> None:
+        """Settle this message as done, even if the handler fails later."""
+        if self._outcome is None and not isinstance(self._batch.outcome, Retry):
+            self._outcome = Ack()
+
+    def retry(self, *, delay_seconds: float | None = None) -> None:
+        """Have this message delivered again, even if the handler returns.
+
+        Raises:
+            InvalidInput: `delay_seconds` is not within 0 to 86,400.
+        """
+        retry = Retry(check_delay_seconds(delay_seconds))
+        if not isinstance(self._outcome, Ack) and not isinstance(self._batch.outcome, Ack):
+            self._outcome = retry
+
+
+class MessageBatch:
+    """One to `batch_size` messages of one queue."""
+
+    def __init__(self, queue: str, messages: Sequence[Message], backlog: Backlog | None = None) -> None:
+        self.queue = queue
+        self.backlog = backlog
+        self.outcome: Ack | Retry | None = None
+        self.messages = [BatchMessage(message, self) for message in messages]
+
+    def ack_all(self) -> None:
+        """Settle every message that has no call of its own as done."""
+        if self.outcome is None:
+            self.outcome = Ack()
+
+    def retry_all(self, *, delay_seconds: float | None = None) -> None:
+        """Have every message that has no call of its own delivered again.
+
+        Raises:
+            InvalidInput: `delay_seconds` is not within 0 to 86,400.
+        """
+        retry = Retry(check_delay_seconds(delay_seconds))
+        if not isinstance(self.outcome, Ack):
+            self.outcome = retry
+
+    def outcomes(self, *, failed: bool, reason: str | None = None) -> list[Outcome]:
+        """Give the outcome of each message, in order, once the handler has returned or failed."""
+        rest = self.outcome or (Retry(reason=reason) if failed else Ack())
+        return [message._outcome or rest for message in self.messages]
+
+
+def check_delay_seconds(delay_seconds: float | None) -> float | None:
+    """Return the delay.
+
+    Raises:
+        InvalidInput: not a number from 0 to 86,400.
+    """
+    if delay_seconds is None:
+        return None
+    if isinstance(delay_seconds, bool) or not isinstance(delay_seconds, int | float):
+        raise InvalidInput(f"delay_seconds is {delay_seconds!r}; expected a number")
+    if not 0 <= delay_seconds <= limits.DELAY_SECONDS:
+        raise InvalidInput(f"delay_seconds is {delay_seconds}; expected 0 to {limits.DELAY_SECONDS}")
+    return delay_seconds

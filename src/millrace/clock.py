@@ -1,0 +1,80 @@
+"""Time. A clock is a callable that gives epoch milliseconds.
+
+Delays and leases must keep their length when somebody sets the machine's clock. So our time runs on the
+machine's uptime, which nobody sets, and only leans towards the wall clock, by at most one millisecond a second.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+Clock = Callable[[], int]
+
+SLEW = 0.001
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class Stamp(msgspec.Struct, frozen=True):
+    """The newest time a store has seen, and the uptime of which boot it was seen at."""
+
+    now_ms: int
+    boot_id: str
+    uptime_ms: int
+
+
+def boot_id() -> str:
+    """Name this boot of the machine; empty where the system does not tell."""
+    return BOOT_ID.read_text().strip() if BOOT_ID.exists() else ""
+
+
+def uptime_ms() -> int:
+    """Give milliseconds that nobody can set, suspended time included where the system counts it."""
+    kind = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return time.clock_gettime_ns(kind) // 1_000_000
+
+
+def starting_time_ms(last: Stamp | None, wall_ms: int, boot: str, uptime: int) -> int:
+    """Decide what time it is at a start.
+
+    In the same boot the uptime says how long the server was away, whatever the wall clock says. After a
+    reboot the wall clock counts, but time never runs backwards past what the store has seen.
+    """
+    if last is None:
+        return wall_ms
+    if boot and boot == last.boot_id and uptime >= last.uptime_ms:
+        return last.now_ms + uptime - last.uptime_ms
+    return max(wall_ms, last.now_ms)
+
+
+def wall_ms() -> int:
+    """Give the machine's own idea of the time."""
+    return time.time_ns() // 1_000_000
+
+
+class SlewedClock:
+    """Runs on uptime from a given start and leans gently towards the wall clock; never jumps, never goes back."""
+
+    def __init__(self, start_ms: int, uptime: Clock = uptime_ms, wall: Clock = wall_ms) -> None:
+        self._uptime, self._wall = uptime, wall
+        self._seen_uptime_ms = uptime()
+        self._now_ms = float(start_ms)
+        self._lock = threading.Lock()  # the writer's thread reads the time, too
+
+    def __call__(self) -> int:
+        with self._lock:
+            uptime = self._uptime()
+            passed = max(0, uptime - self._seen_uptime_ms)
+            self._seen_uptime_ms = uptime
+            now = self._now_ms + passed
+            lean = passed * SLEW
+            self._now_ms = now + min(lean, max(-lean, self._wall() - now))
+            return int(self._now_ms)
+
+
+def iso_milliseconds(at_ms: int) -> str:
+    """Write a time as `2025-11-10T12:34:56.789Z`."""
+    seconds, milliseconds = divmod(at_ms, 1000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{milliseconds:03d}Z"

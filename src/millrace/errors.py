@@ -1,0 +1,212 @@
+"""All errors of Millrace in one tree; the docstring of a class says what its user can do.
+
+    MillraceError
+    ├── InvalidInput                  a value is wrong; nothing was changed
+    │   ├── InvalidRequest            a management body has the wrong shape
+    │   ├── InvalidQueueName
+    │   ├── InvalidQueueSettings
+    │   ├── InvalidConsumerSettings
+    │   ├── InvalidMessage            content type, body or delay of one message
+    │   ├── InvalidBatchDelay
+    │   ├── BodyNotJson
+    │   └── BodyDoesNotFit            JSON, but not of the expected shape
+    ├── TooLarge
+    │   ├── MessageTooLarge
+    │   ├── BatchTooLarge
+    │   ├── BatchCountWrong
+    │   └── RequestTooLarge
+    ├── EncodingRefused
+    ├── RequestTimedOut
+    ├── NotFound
+    │   ├── RouteNotFound · QueueNotFound · ConsumerNotFound · SubscriptionNotFound · KeyNotFound
+    ├── MethodNotAllowed
+    ├── Conflict
+    │   ├── QueueNameTaken · ConsumerExists · DeliveryPaused · KeyExists
+    ├── PullNotEnabled
+    ├── BacklogFull                   the queue reached the limit its owner set
+    ├── Unauthenticated
+    ├── Forbidden
+    ├── StoreUnavailable              the store cannot write now; nothing was changed
+    ├── StoreRefused                  the data directory must be looked at before a start
+    └── ConfigurationError            a setting, a file or a command is wrong; the start stops
+
+Floors 4 and 7 turn a class into a status or an exit code, from one table each.
+"""
+
+from typing import ClassVar
+
+
+class MillraceError(Exception):
+    """Anything Millrace refuses or fails to do."""
+
+    code: ClassVar[str] = "INTERNAL_ERROR"
+
+
+class InvalidInput(MillraceError):
+    """Correct the value the message names and send again."""
+
+    code = "VALIDATION_ERROR"
+
+
+class InvalidRequest(InvalidInput):
+    """Correct the management body."""
+
+
+class InvalidQueueName(InvalidInput):
+    """Use 1 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit."""
+
+
+class InvalidQueueSettings(InvalidInput):
+    """Correct the queue setting the message names."""
+
+
+class InvalidConsumerSettings(InvalidInput):
+    """Correct the consumer setting the message names."""
+
+
+class InvalidMessage(InvalidInput):
+    """Correct the content type, body or delay of the message."""
+
+
+class InvalidBatchDelay(InvalidInput):
+    """Correct the delay of the batch."""
+
+
+class BodyNotJson(InvalidInput):
+    """Send a body that is JSON, in UTF-8."""
+
+    code = "INVALID_JSON"
+
+
+class BodyDoesNotFit(InvalidInput):
+    """Send a JSON body of the documented shape."""
+
+
+class TooLarge(MillraceError):
+    """Send less."""
+
+    code = "PAYLOAD_TOO_LARGE"
+
+
+class MessageTooLarge(TooLarge):
+    """Send a message of at most 128,000 bytes."""
+
+
+class BatchTooLarge(TooLarge):
+    """Send at most 256,000 bytes of bodies in one batch."""
+
+
+class BatchCountWrong(TooLarge):
+    """Send 1 to 100 messages in one batch."""
+
+
+class RequestTooLarge(TooLarge):
+    """Send a request body within the route's limit."""
+
+
+class EncodingRefused(MillraceError):
+    """Send the body without a Content-Encoding."""
+
+    code = "UNSUPPORTED_ENCODING"
+
+
+class RequestTimedOut(MillraceError):
+    """Send the whole body without long pauses."""
+
+    code = "REQUEST_TIMEOUT"
+
+
+class NotFound(MillraceError):
+    """Look up the name or id again."""
+
+    code = "NOT_FOUND"
+
+
+class RouteNotFound(NotFound):
+    """See /openapi.json for the routes there are."""
+
+
+class QueueNotFound(NotFound):
+    """List the queues of the account, or create this one."""
+
+
+class ConsumerNotFound(NotFound):
+    """List the consumers of the queue."""
+
+
+class SubscriptionNotFound(NotFound):
+    """List the event subscriptions of the account."""
+
+
+class KeyNotFound(NotFound):
+    """List the keys of the account."""
+
+
+class MethodNotAllowed(MillraceError):
+    """Use one of the methods in the Allow header."""
+
+    code = "METHOD_NOT_ALLOWED"
+
+
+class Conflict(MillraceError):
+    """Something is in the way; look at it before trying again."""
+
+    code = "CONFLICT"
+
+
+class QueueNameTaken(Conflict):
+    """Use a different name."""
+
+
+class ConsumerExists(Conflict):
+    """Delete the queue's consumer first; a queue has at most one."""
+
+
+class DeliveryPaused(Conflict):
+    """Resume delivery of the queue first."""
+
+
+class KeyExists(Conflict):
+    """Choose another secret."""
+
+
+class PullNotEnabled(MillraceError):
+    """Give the queue a consumer of type http_pull."""
+
+    code = "METHOD_NOT_ALLOWED"
+
+
+class BacklogFull(MillraceError):
+    """Drain the queue, or raise its limit."""
+
+    code = "QUEUE_FULL"
+
+
+class Unauthenticated(MillraceError):
+    """Send a valid key as `Authorization: Bearer …`."""
+
+    code = "UNAUTHORIZED"
+
+
+class Forbidden(MillraceError):
+    """Use a key whose role and queues allow this."""
+
+    code = "FORBIDDEN"
+
+
+class StoreUnavailable(MillraceError):
+    """Try again later; nothing was changed."""
+
+    code = "SERVICE_UNAVAILABLE"
+
+
+class StoreRefused(MillraceError):
+    """Look at the data directory; the message says what was found and what to do."""
+
+    code = "STORE_REFUSED"
+
+
+class ConfigurationError(MillraceError):
+    """Correct the setting, file or command the message names."""
+
+    code = "CONFIGURATION_ERROR"

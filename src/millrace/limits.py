@@ -1,0 +1,40 @@
+"""Every documented number of the product, with its unit in the name.
+
+Sizes count 1 KB as 1000 bytes, as Cloudflare does. `docs/cloudflare.md` says which numbers are
+Cloudflare's and which are ours.
+"""
+
+MESSAGE_BYTES = 128_000
+BATCH_MESSAGES = 100
+BATCH_BYTES = 256_000
+REQUEST_BYTES = 4 * 1024 * 1024
+REQUEST_SECONDS = 30  # a body that has not arrived by then is given up
+
+DELAY_SECONDS = 86_400
+RETENTION_SECONDS_MIN = 60
+RETENTION_SECONDS_MAX = 1_209_600
+RETENTION_SECONDS = 345_600
+
+QUEUE_NAME_CHARACTERS = 63
+ACCOUNT_ID_CHARACTERS = 32
+
+CONSUMER_BATCH_SIZE = 100
+WORKER_BATCH_SIZE = 10
+PULL_BATCH_SIZE = 5
+MAX_RETRIES = 100
+RETRIES = 3
+MAX_WAIT_TIME_MS = 60_000
+WAIT_TIME_MS = 5_000
+MAX_CONCURRENCY = 250
+VISIBILITY_TIMEOUT_MS_MAX = 43_200_000
+VISIBILITY_TIMEOUT_MS = 30_000
+
+PUSH_LEASE_MS = 60_000  # extended while the handler runs, so a killed handler's messages are back in a minute
+HANDLER_SECONDS = 900
+
+PEEK_MESSAGES = 100
+QUEUES_PER_PAGE = 100
+QUEUES_PER_PAGE_MAX = 1_000
+SUBSCRIPTIONS_PER_PAGE = 20
+
+ROWS_PER_TRANSACTION = 1_000  # the single writer never stops for longer than this many rows take

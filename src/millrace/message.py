@@ -1,0 +1,151 @@
+"""What is sent and what is delivered: values without behaviour, and bodies to bytes and back."""
+
+import base64
+import binascii
+from enum import StrEnum
+
+import msgspec
+
+from millrace.errors import InvalidMessage
+
+HEX = 16
+LEASE_CHARACTERS = 32
+
+
+class ContentType(StrEnum):
+    """How a body is to be read; `v8` bytes are carried and never interpreted."""
+
+    JSON = "json"
+    TEXT = "text"
+    BYTES = "bytes"
+    V8 = "v8"
+
+
+class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
+    """One message on its way in. `delay_seconds` None means the queue's own delay."""
+
+    body: bytes
+    content_type: ContentType = ContentType.JSON
+    delay_seconds: float | None = None
+    source: str = "worker"
+    headers: dict[str, str] | None = None
+
+
+class Stamped(msgspec.Struct, frozen=True, kw_only=True):
+    """An accepted message: it has its id and its times."""
+
+    id: str
+    body: bytes
+    content_type: str
+    sent_at_ms: int
+    visible_at_ms: int
+    source: str
+    headers: dict[str, str] | None = None
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """Proof of one delivery: the row's key finds it, the receipt proves it."""
+
+    key: int
+    receipt: int
+
+    def __str__(self) -> str:
+        return f"{self.key:016x}{self.receipt:016x}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Lease | None":
+        """Read a lease id of the wire, or None when the text is none."""
+        if len(text) != LEASE_CHARACTERS or not text.isascii() or not text.isalnum():
+            return None
+        try:
+            lease = cls(int(text[:HEX], 16), int(text[HEX:], 16))
+        except ValueError:
+            return None
+        return lease if str(lease) == text and max(lease.key, lease.receipt) < 1 << 63 else None
+
+
+class Message(msgspec.Struct, kw_only=True):
+    """A stored message as one delivery sees it. `attempts` is 1 at the first delivery, 0 in a peek."""
+
+    id: str
+    lease: Lease
+    attempts: int
+    failures: int
+    sent_at_ms: int
+    content_type: str
+    body: bytes
+    source: str
+    headers: dict[str, str] | None = None
+    origin_queue_id: str | None = None
+    reason: str | None = None
+
+    @property
+    def ref(self) -> str:
+        """Name this message for a purge by reference, whatever delivery it is in."""
+        return f"{self.lease.key:016x}{self.id}"
+
+
+class Backlog(msgspec.Struct, frozen=True):
+    """Everything in a queue that is not yet settled; oldest is 0 when there is nothing."""
+
+    count: int
+    bytes: int
+    oldest_sent_at_ms: int
+
+
+def check_json(raw: bytes) -> bytes:
+    """Return the JSON text without outer white space.
+
+    Raises:
+        InvalidMessage: not UTF-8, not JSON, nested too deep, a number no reader can hold, or a lone surrogate.
+    """
+    try:
+        raw.decode()
+        msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidMessage(f"body is not JSON that every reader can hold: {error}") from None
+    return raw.strip(b" \t\r\n")
+
+
+def decode_base64(text: str) -> bytes:
+    """Decode standard, padded base64.
+
+    Raises:
+        InvalidMessage: other characters or wrong padding.
+    """
+    try:
+        return base64.b64decode(text.encode("ascii"), validate=True)
+    except (binascii.Error, UnicodeEncodeError):
+        raise InvalidMessage("body is not base64; expected the standard alphabet with padding") from None
+
+
+def encode_body(value: object, content_type: ContentType) -> bytes:
+    """Turn a Python value into the bytes that are stored.
+
+    Raises:
+        InvalidMessage: the value does not go with the content type.
+    """
+    if content_type is ContentType.JSON:
+        try:
+            return check_json(msgspec.json.encode(value))
+        except (TypeError, ValueError, UnicodeEncodeError, RecursionError) as error:
+            raise InvalidMessage(f"body cannot be written as JSON: {error}") from None
+    if content_type is ContentType.TEXT:
+        if not isinstance(value, str):
+            raise InvalidMessage(f"body of content type text is {type(value).__name__}; expected str")
+        try:
+            return value.encode()
+        except UnicodeEncodeError:
+            raise InvalidMessage("body of content type text has a lone surrogate") from None
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise InvalidMessage(f"body of content type {content_type} is {type(value).__name__}; expected bytes")
+    return bytes(value)
+
+
+def decode_body(body: bytes, content_type: str) -> object:
+    """Turn stored bytes into the value a handler sees: JSON value, str, or bytes (bytes, v8)."""
+    if content_type == ContentType.JSON:
+        return msgspec.json.decode(body)
+    if content_type == ContentType.TEXT:
+        return body.decode()
+    return body

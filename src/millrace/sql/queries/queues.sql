@@ -1,0 +1,76 @@
+-- name: insert_queue
+insert into queues (id, account_id, name, created_at_ms, modified_at_ms, lane, value)
+values (:id, :account_id, :name, :created_at_ms, :modified_at_ms, :lane, :value)
+
+-- name: update_queue
+update queues set name = :name, modified_at_ms = :modified_at_ms, value = :value where id = :id
+
+-- name: delete_queue
+delete from queues where id = :id
+
+-- name: queue_state
+select q.value, q.lane, l.backlog_count, l.backlog_bytes
+from queues q join lanes l on l.lane = q.lane
+where q.id = :id
+
+-- name: queue_of_lane
+select value from queues where lane = :lane
+
+-- name: queue_named
+select value from queues where account_id = :account_id and name = :name
+
+-- name: queues
+select value from queues order by account_id, created_at_ms, id
+
+-- name: queues_with_backlog
+select q.value, q.lane
+from lanes l join queues q on q.lane = l.lane
+where l.backlog_count > 0
+
+-- name: backlogs
+select q.id, q.lane, l.backlog_count, l.backlog_bytes
+from queues q join lanes l on l.lane = q.lane
+where q.account_id = :account_id
+
+-- name: free_lane
+-- The smallest number that is not taken; lanes are few (a queue each, and those being swept).
+select case
+    when not exists (select 1 from lanes where lane = 1) then 1
+    else (select min(a.lane) + 1 from lanes a where not exists (select 1 from lanes b where b.lane = a.lane + 1))
+end
+
+-- name: insert_lane
+insert into lanes (lane) values (:lane)
+
+-- name: set_lane
+update queues set lane = :lane where id = :id
+
+-- name: drop_lane
+update lanes set in_use = 0 where lane = :lane
+
+-- name: next_dropped_lane
+select lane from lanes where not in_use order by lane limit 1
+
+-- name: delete_lane
+delete from lanes where lane = :lane
+
+-- name: add_backlog
+update lanes
+set backlog_count = backlog_count + :count, backlog_bytes = backlog_bytes + :bytes
+where lane = :lane
+
+-- name: insert_subscription
+insert into subscriptions (id, account_id, created_at_ms, queue_id, value)
+values (:id, :account_id, :created_at_ms, :queue_id, :value)
+
+-- name: update_subscription
+update subscriptions set queue_id = :queue_id, value = :value where id = :id and account_id = :account_id
+
+-- name: delete_subscription
+delete from subscriptions where id = :id and account_id = :account_id
+
+-- name: subscription
+select value from subscriptions where id = :id and account_id = :account_id
+
+-- name: subscriptions
+select value from subscriptions where account_id = :account_id order by created_at_ms, id

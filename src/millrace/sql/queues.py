@@ -1,0 +1,209 @@
+"""The queue verbs, as functions of an open transaction."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from millrace import ids
+from millrace.errors import MillraceError, QueueNameTaken, QueueNotFound
+from millrace.queue import Queue
+from millrace.settlement import Policy
+from millrace.sql.transaction import Row, Transaction
+
+LANE_SHIFT = 43  # 2**20 lanes of queues, 2**43 messages: 280 years at 1,000 a second
+MAX_LANES = 1 << 20
+
+_decode = msgspec.json.Decoder(Queue).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class QueueState:
+    """A queue as one transaction sees it: its value, its lane, and its backlog as it changes."""
+
+    __slots__ = ("_count", "_bytes", "backlog_bytes", "backlog_count", "end_key", "first_key", "lane", "policy", "queue")
+
+    def __init__(self, row: Row) -> None:
+        value, self.lane, self.backlog_count, self.backlog_bytes = row
+        self.queue = _decode(value)
+        self.policy: Policy | None = self.queue.consumer.policy if self.queue.consumer else None
+        self.first_key, self.end_key = keys_of_lane(self.lane)
+        self._count = self._bytes = 0
+
+    @property
+    def retry_delay_ms(self) -> int:
+        """Milliseconds that a lapsed message waits before it is ready."""
+        return round(self.policy.retry_delay_seconds * 1000) if self.policy else 0
+
+    def add(self, count: int, size: int) -> None:
+        """Note a change of the backlog by messages and bytes."""
+        self._count += count
+        self._bytes += size
+        self.backlog_count += count
+        self.backlog_bytes += size
+
+    def save(self, tx: Transaction) -> None:
+        """Write the noted change, if there is one."""
+        if self._count or self._bytes:
+            tx.apply("add_backlog", (self._count, self._bytes, self.lane))
+            self._count = self._bytes = 0
+
+
+def keys_of_lane(lane: int) -> tuple[int, int]:
+    """Give the key below the first and the one above the last that a lane's messages can have."""
+    return lane << LANE_SHIFT, (lane + 1) << LANE_SHIFT
+
+
+def unknown(queue_id: str) -> QueueNotFound:
+    """Make the one answer for queues that are missing and for those of other accounts."""
+    return QueueNotFound(f"Queue {queue_id[:64]!r} does not exist.")
+
+
+def find(tx: Transaction, queue_id: str) -> QueueState | None:
+    """Load a queue for a message verb, or None."""
+    row = tx.fetch_one("queue_state", (queue_id,))
+    return QueueState(row) if row else None
+
+
+def find_lane(tx: Transaction, lane: int) -> QueueState | None:
+    """Load the queue that uses a lane, or None when the lane was let go."""
+    row = tx.fetch_one("queue_of_lane", (lane,))
+    return find(tx, _decode(row[0]).id) if row else None
+
+
+def load(tx: Transaction, queue_id: str) -> QueueState:
+    """Load a queue for a message verb.
+
+    Raises:
+        QueueNotFound: no such queue.
+    """
+    state = find(tx, queue_id)
+    if state is None:
+        raise unknown(queue_id)
+    return state
+
+
+def named(tx: Transaction, account_id: str, name: str) -> Queue | None:
+    """Give the account's queue of that name."""
+    row = tx.fetch_one("queue_named", (account_id, name))
+    return _decode(row[0]) if row else None
+
+
+def owned(tx: Transaction, account_id: str, queue_id: str) -> Queue:
+    """Give a queue of the account.
+
+    Raises:
+        QueueNotFound: the account has none of that id.
+    """
+    queue = load(tx, queue_id).queue
+    if queue.account_id != account_id:
+        raise unknown(queue_id)
+    return queue
+
+
+def all_of(tx: Transaction, account_id: str | None = None) -> list[Queue]:
+    """Give the queues of an account, or of all of them, oldest first."""
+    found = [_decode(row[0]) for row in tx.fetch("queues")]
+    return [queue for queue in found if account_id in (None, queue.account_id)]
+
+
+def oldest_of_all(tx: Transaction) -> list[tuple[Queue, int]]:
+    """Give the queues that hold messages, each with the time its oldest one was sent."""
+    found = []
+    for value, lane in tx.fetch("queues_with_backlog"):
+        row = tx.fetch_one("oldest", keys_of_lane(lane))
+        if row is not None:
+            found.append((_decode(value), int(row[0])))
+    return found
+
+
+def create(tx: Transaction, queue: Queue) -> Queue:
+    """Add a queue and the dead-letter queue its consumer names."""
+    _refuse_taken(tx, queue)
+    tx.apply("insert_queue", {**_columns(queue), "lane": _new_lane(tx)})
+    _ensure_dead_letters(tx, queue)
+    return queue
+
+
+def update(tx: Transaction, account_id: str, queue_id: str, change: Callable[[Queue], Queue]) -> Queue:
+    """Replace a queue by a changed value of itself."""
+    before = owned(tx, account_id, queue_id)
+    after = change(before)
+    if after.name != before.name:
+        _refuse_taken(tx, after)
+    tx.apply("update_queue", {"id": after.id, "name": after.name, "modified_at_ms": after.modified_at_ms, "value": _text(after)})
+    _ensure_dead_letters(tx, after)
+    tx.wake(queue_id)
+    return after
+
+
+def delete(tx: Transaction, account_id: str, queue_id: str) -> None:
+    """Remove a queue and let go of its lane."""
+    owned(tx, account_id, queue_id)
+    state = load(tx, queue_id)
+    tx.apply("delete_queue", (queue_id,))
+    tx.apply("drop_lane", (state.lane,))
+    tx.wake(queue_id)
+
+
+def purge(tx: Transaction, queue_id: str, now_ms: int) -> Queue:
+    """Give the queue a fresh lane and let go of the one its messages lie in."""
+    state = load(tx, queue_id)
+    queue = msgspec.structs.replace(state.queue, purge_started_at_ms=now_ms)
+    tx.apply("set_lane", (_new_lane(tx), queue_id))
+    tx.apply("drop_lane", (state.lane,))
+    tx.apply("update_queue", {"id": queue_id, "name": queue.name, "modified_at_ms": queue.modified_at_ms, "value": _text(queue)})
+    return queue
+
+
+def ensure(tx: Transaction, account_id: str, name: str, jurisdiction: str | None, now_ms: int) -> QueueState:
+    """Give the account's queue of that name, created when it is missing."""
+    queue = named(tx, account_id, name)
+    if queue is None:
+        queue = create(tx, _fresh(account_id, name, jurisdiction, now_ms))
+    return load(tx, queue.id)
+
+
+def _ensure_dead_letters(tx: Transaction, queue: Queue) -> None:
+    if queue.consumer is not None and queue.consumer.dead_letter_queue is not None:
+        ensure(tx, queue.account_id, queue.consumer.dead_letter_queue, queue.jurisdiction, queue.modified_at_ms)
+
+
+def _fresh(account_id: str, name: str, jurisdiction: str | None, now_ms: int) -> Queue:
+    return Queue(
+        id=ids.new_id(),
+        account_id=account_id,
+        name=name,
+        created_at_ms=now_ms,
+        modified_at_ms=now_ms,
+        jurisdiction=jurisdiction,
+    )
+
+
+def _refuse_taken(tx: Transaction, queue: Queue) -> None:
+    if named(tx, queue.account_id, queue.name) is not None:
+        raise QueueNameTaken(
+            f"Queue name '{queue.name}' is already taken. Please use a different name and try again."
+        )
+
+
+def _new_lane(tx: Transaction) -> int:
+    lane = int(tx.fetch("free_lane")[0][0])
+    if lane >= MAX_LANES:
+        raise MillraceError(f"the store holds {MAX_LANES - 1} queues, as many as it can")
+    tx.apply("insert_lane", (lane,))
+    return lane
+
+
+def _columns(queue: Queue) -> dict[str, object]:
+    return {
+        "id": queue.id,
+        "account_id": queue.account_id,
+        "name": queue.name,
+        "created_at_ms": queue.created_at_ms,
+        "modified_at_ms": queue.modified_at_ms,
+        "value": _text(queue),
+    }
+
+
+def _text(queue: Queue) -> str:
+    return _encode(queue).decode()

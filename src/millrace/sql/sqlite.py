@@ -1,0 +1,306 @@
+"""SQLite behind one writer thread with group commit.
+
+SQLite has one writer; so have we. Callers put functions into an inbox; the writer's thread drains it into one
+transaction, commits (WAL, synchronous=FULL: on disk), and answers all of them at once. While a commit waits
+for the disk, the next group gathers. docs/design/group-commit.md has the figures.
+"""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar, cast
+
+import apsw
+import apsw.bestpractice
+
+from millrace.clock import Clock, Stamp, boot_id, uptime_ms
+from millrace.errors import MillraceError, StoreUnavailable
+from millrace.sql.migrate import migrate
+from millrace.sql.transaction import Transaction
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+
+BUSY_TIMEOUT_MS = 2_000  # a foreign lock costs this much before the answer is 503
+GROUP_OPERATIONS = 1_000
+SEQUENCE_BLOCK = 1 << 20  # numbers reserved at once, so that a commit need not write the next one
+STAMP_MS = 1_000  # how often the time is written; a page more in every commit would cost a fifth
+WAL_LIMIT_BYTES = 64 * 1024 * 1024
+WRITER_CACHE_KIB = 32 * 1024
+READER_CACHE_KIB = 8 * 1024
+
+apsw.bestpractice.apply((apsw.bestpractice.library_logging, apsw.bestpractice.connection_dqs))
+
+
+class _Operation:
+    """A function in the inbox, with the future of its caller."""
+
+    __slots__ = ("fn", "future", "item", "kind")
+
+    def __init__(self, kind: str, fn: Callable[..., Any], item: Any, future: asyncio.Future[Any]) -> None:
+        self.kind, self.fn, self.item, self.future = kind, fn, item, future
+
+
+_Answer = tuple[asyncio.Future[Any], Any, BaseException | None]
+
+
+class SqliteDatabase:
+    """One file, one writer, one reader. Made and used inside one event loop."""
+
+    def __init__(self, path: str, clock: Clock, on_commit: Callable[[set[str]], None] = lambda woken: None) -> None:
+        self._clock, self._on_commit = clock, on_commit
+        self._loop = asyncio.get_running_loop()
+        self._inbox: queue.SimpleQueue[list[_Operation] | None] = queue.SimpleQueue()
+        self._gathered: list[_Operation] = []
+        self._connection = connect(path, WRITER_CACHE_KIB)
+        self._tx = Transaction(self._connection)
+        self._sequence_limit = self._stamp_due_ms = 0
+        self._start_stamping()
+        self._reader = None if path == ":memory:" else Transaction(connect(path, READER_CACHE_KIB))
+        self._read_thread = ThreadPoolExecutor(1, "millrace-reader")
+        self._write_thread = threading.Thread(target=self._write_groups, name="millrace-writer", daemon=True)
+        self._write_thread.start()
+
+    async def write(self, fn: Callable[[Transaction], T]) -> T:
+        """Run `fn(tx)` in the current group commit and give its result once it is on disk.
+
+        `fn` runs on the writer's thread in a savepoint of its own: what it raises undoes only its own work. It
+        may run twice, so it has no effect outside `tx`.
+
+        Raises:
+            StoreUnavailable: the group could not be committed; nothing of it was changed.
+        """
+        return cast(T, await self._put("alone", fn, None))
+
+    async def write_checked(self, fn: Callable[[Transaction], T]) -> T:
+        """Like `write` without the savepoint, for functions that refuse before their first change."""
+        return cast(T, await self._put("checked", fn, None))
+
+    async def write_merged(self, fn: Callable[[Transaction, list[Item]], Sequence[T | MillraceError]], item: Item) -> T:
+        """Like `write_checked`, but neighbours with the same `fn` are given to it in one call.
+
+        `fn` answers one result or refusal for each item.
+        """
+        return cast(T, await self._put("merged", fn, item))
+
+    async def read(self, fn: Callable[[Transaction], T]) -> T:
+        """Run `fn(tx)` on the reader's connection, beside the writer.
+
+        Raises:
+            StoreUnavailable: the database cannot be read now.
+        """
+        reader = self._reader
+        if reader is None:
+            return await self.write(fn)
+        try:
+            return await self._loop.run_in_executor(self._read_thread, _in_snapshot, reader, fn)
+        except apsw.Error as error:
+            raise _unavailable(error) from error
+
+    async def close(self) -> None:
+        """Finish what is in the inbox and close the file."""
+        if self._gathered:
+            self._hand_over()
+        self._inbox.put(None)
+        await self._loop.run_in_executor(None, self._write_thread.join)
+        self._read_thread.shutdown()
+        if self._reader is not None:
+            self._reader.connection.close()
+        self._connection.close()
+
+    async def _put(self, kind: str, fn: Callable[..., Any], item: Any) -> Any:
+        future: asyncio.Future[Any] = self._loop.create_future()
+        if not self._gathered:
+            self._loop.call_soon(self._hand_over)
+        self._gathered.append(_Operation(kind, fn, item, future))
+        return await future
+
+    def _hand_over(self) -> None:
+        """Give the writer all that this turn of the loop gathered: bigger groups, and no fight for the interpreter."""
+        gathered, self._gathered = self._gathered, []
+        self._inbox.put(gathered)
+
+    def _write_groups(self) -> None:
+        while True:
+            group, more = self._drain()
+            if group:
+                answers = self._commit(group)
+                woken, self._tx.woken = self._tx.woken, set()
+                try:
+                    self._loop.call_soon_threadsafe(self._answer, answers, woken)
+                except RuntimeError:  # the loop was closed under us: nobody is left to be told
+                    return
+            if not more:
+                return
+
+    def _drain(self) -> tuple[list[_Operation], bool]:
+        """Wait for work; give all there is, and whether more may come."""
+        group: list[_Operation] = []
+        gathered = self._inbox.get()
+        while gathered is not None:
+            group += gathered
+            if len(group) >= GROUP_OPERATIONS:
+                return group, True
+            try:
+                gathered = self._inbox.get_nowait()
+            except queue.Empty:
+                return group, True
+        return group, False
+
+    def _commit(self, group: list[_Operation]) -> list[_Answer]:
+        try:
+            self._connection.execute("begin immediate")
+        except apsw.Error as error:
+            return [(operation.future, None, _unavailable(error)) for operation in group]
+        try:
+            before = self._connection.total_changes()
+            answers = self._run(group)
+            if self._connection.total_changes() != before:
+                self._stamp_if_due()
+        except Exception as error:  # whatever it is, it is told to the caller whose work it was
+            self._roll_back()
+            if len(group) == 1:
+                return [(group[0].future, None, _told(error))]
+            return [answer for operation in group for answer in self._commit([operation])]
+        try:
+            self._connection.execute("commit")
+        except apsw.Error as error:
+            # A failed fsync is never retried into a success: the frames are given up with the transaction.
+            self._roll_back()
+            return [(operation.future, None, _unavailable(error)) for operation in group]
+        return answers
+
+    def _run(self, group: list[_Operation]) -> list[_Answer]:
+        answers: list[_Answer] = []
+        position = 0
+        while position < len(group):
+            operation = group[position]
+            if operation.kind == "merged":
+                end = position + 1
+                while end < len(group) and group[end].fn is operation.fn:
+                    end += 1
+                neighbours = group[position:end]
+                results = operation.fn(self._tx, [neighbour.item for neighbour in neighbours])
+                for neighbour, result in zip(neighbours, results, strict=True):
+                    answers.append(_answer_of(neighbour, result))
+                position = end
+            else:
+                answers.append(_answer_of(operation, self._run_one(operation)))
+                position += 1
+        return answers
+
+    def _run_one(self, operation: _Operation) -> Any:
+        if operation.kind == "checked":
+            try:
+                return operation.fn(self._tx)
+            except MillraceError as refusal:
+                return refusal
+        self._connection.execute("savepoint alone")
+        try:
+            result = operation.fn(self._tx)
+        except Exception as error:
+            if not self._connection.in_transaction:  # SQLite has rolled back the whole group
+                raise
+            self._connection.execute("rollback to alone")
+            result = _Failed(_told(error))
+        self._connection.execute("release alone")
+        return result
+
+    def _stamp_if_due(self) -> None:
+        if self._tx.next_sequence > self._sequence_limit or uptime_ms() >= self._stamp_due_ms:
+            self._stamp()
+
+    def _stamp(self) -> None:
+        self._sequence_limit = self._tx.next_sequence + SEQUENCE_BLOCK
+        self._stamp_due_ms = uptime_ms() + STAMP_MS
+        self._tx.apply("set_stamp", (self._sequence_limit, self._clock(), uptime_ms()))
+
+    def _start_stamping(self) -> None:
+        """Go on above every number and every time that the store may have given out."""
+        self._tx.next_sequence = self._tx.fetch("stamp")[0][1]
+        with self._connection:
+            self._tx.apply("set_boot", (boot_id(),))
+            self._stamp()
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("rollback")
+
+    def _answer(self, answers: list[_Answer], woken: set[str]) -> None:
+        for future, result, error in answers:
+            if future.done():
+                continue
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+        if woken:
+            self._on_commit(woken)
+
+
+class _Failed:
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+def _answer_of(operation: _Operation, result: Any) -> _Answer:
+    if isinstance(result, MillraceError):
+        return operation.future, None, result
+    if isinstance(result, _Failed):
+        return operation.future, None, result.error
+    return operation.future, result, None
+
+
+def _told(error: Exception) -> Exception:
+    return _unavailable(error) if isinstance(error, apsw.Error) else error
+
+
+def _unavailable(error: Exception) -> StoreUnavailable:
+    unavailable = StoreUnavailable(f"the store cannot be used now: {type(error).__name__}")
+    unavailable.__cause__ = error
+    return unavailable
+
+
+def _in_snapshot(tx: Transaction, fn: Callable[[Transaction], T]) -> T:
+    tx.connection.execute("begin")
+    try:
+        return fn(tx)
+    finally:
+        if tx.connection.in_transaction:
+            tx.connection.execute("rollback")
+
+
+def connect(path: str, cache_kib: int = READER_CACHE_KIB) -> apsw.Connection:
+    """Open a database file, making it when it is missing, with the settings that durability rests on."""
+    connection = apsw.Connection(path)
+    connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+    for pragma, value in (
+        ("journal_mode", "wal"),
+        ("synchronous", "full"),
+        ("foreign_keys", "on"),
+        ("cache_size", -cache_kib),
+        ("journal_size_limit", WAL_LIMIT_BYTES),
+    ):
+        connection.pragma(pragma, value)
+    return connection
+
+
+def prepare(path: str, store_id: str) -> Stamp | None:
+    """Bring a database file to the program's schema; give the newest time it has seen, None when it is new.
+
+    Raises:
+        StoreRefused: the database was written by a newer program.
+    """
+    connection = connect(path)
+    try:
+        migrate(connection)
+        tx = Transaction(connection)
+        row = tx.fetch_one("stamp")
+        if row is None:
+            tx.apply("insert_stamp", {"id": store_id})
+            return None
+        return Stamp(row[2], row[3], row[4]) if row[2] else None
+    finally:
+        connection.close()

@@ -1,0 +1,140 @@
+"""SqlStore: the contract of `millrace.store` over a database that runs transaction functions."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import TypeVar
+
+from millrace.clock import Clock
+from millrace.errors import QueueNotFound
+from millrace.ids import NewReceipt, new_receipt
+from millrace.message import Backlog, Lease, Message, Stamped
+from millrace.queue import Queue
+from millrace.settlement import Outcome, Settlement
+from millrace.sql import messages, queues
+from millrace.sql.messages import Sending
+from millrace.sql.sqlite import SqliteDatabase
+from millrace.sql.transaction import Transaction
+from millrace.store import IsReady, Received
+
+T = TypeVar("T")
+
+EXPIRY_CHECK_MS = 30_000  # no message can expire sooner after it is sent than the shortest retention, a minute
+
+
+class SqlStore:
+    """Queues and messages in one SQL database. See `millrace.store.Store` for what each verb promises."""
+
+    def __init__(self, path: str, clock: Clock, new_receipt: NewReceipt = new_receipt) -> None:
+        self._database = SqliteDatabase(path, clock, self._wake)
+        self._new_receipt = new_receipt
+        self._watchers: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self.write = self._database.write
+        self.read = self._database.read
+        self.close = self._database.close
+
+    async def send(self, queue_id: str, messages_: Sequence[Stamped]) -> Backlog:
+        return await self._database.write_merged(messages.send, Sending(queue_id, messages_))
+
+    async def receive(
+        self, queue_id: str, limit: int, lease_ms: int, now_ms: int, is_ready: IsReady | None = None
+    ) -> Received:
+        receipt = self._new_receipt()
+        return await self._database.write_checked(
+            lambda tx: messages.receive(tx, queue_id, limit, lease_ms, receipt, now_ms, is_ready)
+        )
+
+    async def settle(
+        self, queue_id: str, outcomes: Sequence[tuple[Lease, Outcome]], now_ms: int
+    ) -> list[Settlement | None]:
+        return await self._database.write_checked(lambda tx: messages.settle(tx, queue_id, outcomes, now_ms))
+
+    async def extend(self, queue_id: str, leases: Sequence[Lease], until_ms: int) -> set[int]:
+        return await self._database.write_checked(lambda tx: messages.extend(tx, queue_id, leases, until_ms))
+
+    async def peek(self, queue_id: str, limit: int, now_ms: int, after_key: int = 0) -> list[Message]:
+        return await self.read(lambda tx: messages.peek(tx, queue_id, limit, now_ms, after_key))
+
+    async def backlog(self, queue_id: str) -> Backlog:
+        return await self.read(lambda tx: messages.backlog(tx, queue_id))
+
+    async def discard(self, queue_id: str, refs: Sequence[tuple[int, str]]) -> list[bool]:
+        return await self.write(lambda tx: messages.discard(tx, queue_id, refs))
+
+    async def purge(self, queue_id: str, now_ms: int) -> Queue:
+        return await self.write(lambda tx: queues.purge(tx, queue_id, now_ms))
+
+    async def redrive(self, queue_id: str, now_ms: int, after_key: int = 0) -> tuple[int, int | None]:
+        return await self.write(lambda tx: messages.redrive(tx, queue_id, now_ms, after_key))
+
+    async def create_queue(self, queue: Queue) -> Queue:
+        return await self.write(lambda tx: queues.create(tx, queue))
+
+    async def queue(self, account_id: str, queue_id: str) -> Queue:
+        return await self.read(lambda tx: queues.owned(tx, account_id, queue_id))
+
+    async def queue_named(self, account_id: str, name: str) -> Queue | None:
+        return await self.read(lambda tx: queues.named(tx, account_id, name))
+
+    async def queues(self, account_id: str | None = None) -> list[Queue]:
+        return await self.read(lambda tx: queues.all_of(tx, account_id))
+
+    async def update_queue(self, account_id: str, queue_id: str, change: Callable[[Queue], Queue]) -> Queue:
+        return await self.write(lambda tx: queues.update(tx, account_id, queue_id, change))
+
+    async def delete_queue(self, account_id: str, queue_id: str) -> None:
+        await self.write(lambda tx: queues.delete(tx, account_id, queue_id))
+
+    async def bury_lapsed(self, now_ms: int) -> int:
+        return await self.write(lambda tx: messages.bury_lapsed(tx, now_ms))
+
+    async def expire(self, now_ms: int) -> tuple[int, int]:
+        times = await self.read(_expiry_times)
+        expired = 0
+        for queue_id in [queue_id for queue_id, due_at_ms in times if due_at_ms <= now_ms]:
+            with suppress(QueueNotFound):  # deleted meanwhile
+                expired += await self._expire_queue(queue_id, now_ms)
+        if expired:
+            times = await self.read(_expiry_times)
+        return expired, min([due for _, due in times if due > now_ms], default=now_ms + EXPIRY_CHECK_MS)
+
+    async def sweep(self) -> int:
+        return await self.write(messages.sweep)
+
+    @contextmanager
+    def watch(self, queue_id: str) -> Iterator[asyncio.Event]:
+        changed = asyncio.Event()
+        self._watchers[queue_id].add(changed)
+        try:
+            yield changed
+        finally:
+            self._watchers[queue_id].discard(changed)
+            if not self._watchers[queue_id]:
+                del self._watchers[queue_id]
+
+    async def _expire_queue(self, queue_id: str, now_ms: int) -> int:
+        expired, after_key = 0, 0
+        while True:
+            removed, more_after = await self.write(partial(messages.expire, queue_id=queue_id, now_ms=now_ms, after_key=after_key))
+            expired += removed
+            if more_after is None:
+                return expired
+            after_key = more_after
+
+    def _wake(self, queue_ids: set[str]) -> None:
+        for queue_id in queue_ids & self._watchers.keys():
+            for changed in self._watchers[queue_id]:
+                changed.set()
+
+
+def _expiry_times(tx: Transaction) -> list[tuple[str, int]]:
+    """Give, for each queue that holds something, the earliest time at which any of it can expire."""
+    times = []
+    for queue, oldest_sent_at_ms in queues.oldest_of_all(tx):
+        seconds = queue.settings.message_retention_period
+        if seconds is not None:
+            times.append((queue.id, oldest_sent_at_ms + seconds * 1000))
+    return times
+

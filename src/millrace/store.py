@@ -1,0 +1,171 @@
+"""The contract of the vault. Each sentence of a docstring is a promise with a test in tests/conformance/."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, TypeVar
+
+
+import msgspec
+
+from millrace.message import Backlog, Lease, Message, Stamped
+from millrace.queue import Queue
+from millrace.settlement import Outcome, Settlement
+
+T = TypeVar("T")
+
+IsReady = Callable[[int, int], bool]
+
+
+class Received(msgspec.Struct, frozen=True, kw_only=True):
+    """What a receive took, or, when it took nothing, when to look again."""
+
+    messages: list[Message]
+    ready_since_ms: int | None = None
+    next_due_at_ms: int | None = None
+    unfinished: bool = False
+
+
+class Store(Protocol):
+    """Queues and their messages, durably.
+
+    Every verb answers after its commit: what it says has happened is on disk. A verb that raises has changed
+    nothing. `StoreUnavailable` can come from any of them.
+    """
+
+    async def send(self, queue_id: str, messages: Sequence[Stamped]) -> Backlog:
+        """Store all messages or none, and give the queue's backlog with them in it.
+
+        A queue's `max_backlog_messages` and `max_backlog_bytes` are never exceeded by a send.
+
+        Raises:
+            QueueNotFound: no such queue.
+            BacklogFull: the messages would exceed a limit of the queue.
+        """
+        ...
+
+    async def receive(
+        self, queue_id: str, limit: int, lease_ms: int, now_ms: int, is_ready: IsReady | None = None
+    ) -> Received:
+        """Take up to `limit` ready messages under a new lease of `lease_ms`.
+
+        - Ready is what is visible and within retention; oldest first by the time it became ready, ties by arrival.
+        - Concurrent receivers get disjoint messages. Each delivery has a new receipt and counts one attempt.
+        - A lease that lapses makes its message ready again, after the consumer's retry delay.
+        - A lapsed message that has no delivery left is buried instead, and its place filled.
+        - `is_ready(count, ready_since_ms)`, when given, may decline what was found; then nothing is leased.
+        - When nothing was taken, `ready_since_ms` tells since when something is ready and `next_due_at_ms` when
+          the next message becomes visible. `unfinished` asks to call again: much was cleaned up first.
+
+        Raises:
+            QueueNotFound: no such queue.
+        """
+        ...
+
+    async def settle(
+        self, queue_id: str, outcomes: Sequence[tuple[Lease, Outcome]], now_ms: int
+    ) -> list[Settlement | None]:
+        """Apply outcomes in one transaction and give each one's settlement, None for a stale lease.
+
+        - An ack counts as long as the message was not delivered again, even after its lease has lapsed.
+        - Any other outcome counts only within its lease.
+        - A stale lease, one of another queue and one that never was change nothing.
+        - What is buried keeps id, body and time; its attempts begin anew; a missing dead-letter queue is created.
+
+        Raises:
+            QueueNotFound: no such queue.
+        """
+        ...
+
+    async def extend(self, queue_id: str, leases: Sequence[Lease], until_ms: int) -> set[int]:
+        """Move the end of leases and give the keys of those that were still current."""
+        ...
+
+    async def peek(self, queue_id: str, limit: int, now_ms: int, after_key: int = 0) -> list[Message]:
+        """Show messages in any state, oldest first, without leasing or counting anything."""
+        ...
+
+    async def backlog(self, queue_id: str) -> Backlog:
+        """Count what is not yet settled, exactly, without reading the messages."""
+        ...
+
+    async def discard(self, queue_id: str, refs: Sequence[tuple[int, str]]) -> list[bool]:
+        """Remove messages by (key, id) for good, and say which were there."""
+        ...
+
+    async def purge(self, queue_id: str, now_ms: int) -> Queue:
+        """Remove every message of the queue at once, at any depth, and give the queue."""
+        ...
+
+    async def redrive(self, queue_id: str, now_ms: int, after_key: int = 0) -> tuple[int, int | None]:
+        """Move buried messages back to the queues they came from, as new, in chunks.
+
+        Give how many were moved and the key to go on after, None at the end. Messages under a lease and those
+        whose queue is gone stay.
+        """
+        ...
+
+    async def create_queue(self, queue: Queue) -> Queue:
+        """Add a queue; a dead-letter queue that its consumer names and that is missing is created with it.
+
+        Raises:
+            QueueNameTaken: the account has a queue of that name.
+        """
+        ...
+
+    async def queue(self, account_id: str, queue_id: str) -> Queue:
+        """Give a queue of this account.
+
+        Raises:
+            QueueNotFound: the account has no queue of this id, whoever else has.
+        """
+        ...
+
+    async def queue_named(self, account_id: str, name: str) -> Queue | None:
+        """Give the account's queue of exactly that name."""
+        ...
+
+    async def queues(self, account_id: str) -> list[Queue]:
+        """Give the account's queues, oldest first."""
+        ...
+
+    async def update_queue(self, account_id: str, queue_id: str, change: Callable[[Queue], Queue]) -> Queue:
+        """Replace a queue by `change(queue)`; a dead-letter queue that is missing is created with it.
+
+        Raises:
+            QueueNotFound: no such queue.
+            QueueNameTaken: the new name is another queue's.
+        """
+        ...
+
+    async def delete_queue(self, account_id: str, queue_id: str) -> None:
+        """Remove a queue with its messages and leases at once, at any depth; its name is free.
+
+        Raises:
+            QueueNotFound: no such queue.
+        """
+        ...
+
+    async def bury_lapsed(self, now_ms: int) -> int:
+        """Settle messages whose last delivery lapsed, also of queues that nobody reads; give how many."""
+        ...
+
+    async def expire(self, now_ms: int) -> tuple[int, int]:
+        """Remove messages past their retention; give how many, and when to come again at the latest."""
+        ...
+
+    async def sweep(self) -> int:
+        """Remove a chunk of purged and deleted messages from the disk; give how many rows."""
+        ...
+
+    def watch(self, queue_id: str) -> AbstractContextManager[asyncio.Event]:
+        """Give an event that is set whenever something in the queue may have become ready."""
+        ...
+
+    async def write(self, fn: Callable[[Any], T]) -> T:
+        """Run a plain function in a transaction of its own that commits with its neighbours."""
+        ...
+
+    async def read(self, fn: Callable[[Any], T]) -> T:
+        """Run a plain function that only reads."""
+        ...
