@@ -12,7 +12,7 @@ from functools import cached_property
 from millrace import limits
 from millrace.errors import InvalidInput
 from millrace.message import Backlog, Message, decode_body
-from millrace.settlement import Ack, Outcome, Retry
+from millrace.settlement import Ack, Outcome, Reject, Retry
 
 
 class BatchMessage:
@@ -20,7 +20,7 @@ class BatchMessage:
 
     def __init__(self, message: Message, batch: "MessageBatch") -> None:
         self._message, self._batch = message, batch
-        self._outcome: Ack | Retry | None = None
+        self.outcome: Ack | Retry | Reject | None = None
 
     @property
     def id(self) -> str:
@@ -49,8 +49,8 @@ class BatchMessage:
 
     def ack(self) -> None:
         """Settle this message as done, even if the handler fails later."""
-        if self._outcome is None and not isinstance(self._batch.outcome, Retry):
-            self._outcome = Ack()
+        if self.outcome is None and not isinstance(self._batch.outcome, Retry):
+            self.outcome = Ack()
 
     def retry(self, *, delay_seconds: float | None = None) -> None:
         """Have this message delivered again, even if the handler returns.
@@ -59,8 +59,13 @@ class BatchMessage:
             InvalidInput: `delay_seconds` is not within 0 to 86,400.
         """
         retry = Retry(check_delay_seconds(delay_seconds))
-        if not isinstance(self._outcome, Ack) and not isinstance(self._batch.outcome, Ack):
-            self._outcome = retry
+        if not isinstance(self.outcome, Ack | Reject) and not isinstance(self._batch.outcome, Ack):
+            self.outcome = retry
+
+    def reject(self, reason: str) -> None:
+        """Move this message to the dead-letter queue without further deliveries."""
+        if self.outcome is None:
+            self.outcome = Reject(reason)
 
 
 class MessageBatch:
@@ -87,10 +92,10 @@ class MessageBatch:
         if not isinstance(self.outcome, Ack):
             self.outcome = retry
 
-    def outcomes(self, *, failed: bool, reason: str | None = None) -> list[Outcome]:
-        """Give the outcome of each message, in order, once the handler has returned or failed."""
-        rest = self.outcome or (Retry(reason=reason) if failed else Ack())
-        return [message._outcome or rest for message in self.messages]
+    def outcomes(self, unspoken: Outcome) -> list[Outcome]:
+        """Give the outcome of each message, in order; `unspoken` is for those that nobody spoke for."""
+        rest = self.outcome or unspoken
+        return [message.outcome or rest for message in self.messages]
 
 
 def check_delay_seconds(delay_seconds: float | None) -> float | None:

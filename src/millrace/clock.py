@@ -64,6 +64,7 @@ class SlewedClock:
         self._lock = threading.Lock()  # the writer's thread reads the time, too
 
     def __call__(self) -> int:
+        """Give epoch milliseconds, never fewer than before."""
         with self._lock:
             uptime = self._uptime()
             passed = max(0, uptime - self._seen_uptime_ms)

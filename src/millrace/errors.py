@@ -26,6 +26,7 @@
     ├── BacklogFull                   the queue reached the limit its owner set
     ├── Unauthenticated
     ├── Forbidden
+    ├── QueueUnavailable              an application could not queue what it was given
     ├── StoreUnavailable              the store cannot write now; nothing was changed
     ├── StoreRefused                  the data directory must be looked at before a start
     └── ConfigurationError            a setting, a file or a command is wrong; the start stops
@@ -74,8 +75,6 @@ class InvalidBatchDelay(InvalidInput):
 
 class BodyNotJson(InvalidInput):
     """Send a body that is JSON, in UTF-8."""
-
-    code = "INVALID_JSON"
 
 
 class BodyDoesNotFit(InvalidInput):
@@ -192,6 +191,12 @@ class Forbidden(MillraceError):
     """Use a key whose role and queues allow this."""
 
     code = "FORBIDDEN"
+
+
+class QueueUnavailable(MillraceError):
+    """Try again later; nothing was queued."""
+
+    code = "SERVICE_UNAVAILABLE"
 
 
 class StoreUnavailable(MillraceError):

@@ -127,7 +127,7 @@ def encode_body(value: object, content_type: ContentType) -> bytes:
     """
     if content_type is ContentType.JSON:
         try:
-            return check_json(msgspec.json.encode(value))
+            return msgspec.json.encode(value)
         except (TypeError, ValueError, UnicodeEncodeError, RecursionError) as error:
             raise InvalidMessage(f"body cannot be written as JSON: {error}") from None
     if content_type is ContentType.TEXT:

@@ -114,7 +114,9 @@ def check_account_id(account_id: str) -> str:
         InvalidInput: not 1 to 32 letters, digits, '.', '_' or '-'.
     """
     if ACCOUNT_ID.fullmatch(account_id) is None:
-        raise InvalidInput(f"account {account_id[:80]!r} is not valid; expected 1 to 32 of A-Z, a-z, 0-9, '.', '_' and '-'")
+        raise InvalidInput(
+            f"account {account_id[:80]!r} is not valid; expected 1 to 32 of A-Z, a-z, 0-9, '.', '_' and '-'"
+        )
     return account_id
 
 
@@ -127,7 +129,9 @@ def change_queue_settings(settings: QueueSettings, changes: Mapping[str, Any]) -
     changed = _in_range(changes, QUEUE_RANGES, InvalidQueueSettings)
     if "delivery_paused" in changes:
         if not isinstance(changes["delivery_paused"], bool):
-            raise InvalidQueueSettings(f"delivery_paused is {_shown(changes['delivery_paused'])}; expected true or false")
+            raise InvalidQueueSettings(
+                f"delivery_paused is {_shown(changes['delivery_paused'])}; expected true or false"
+            )
         changed["delivery_paused"] = changes["delivery_paused"]
     return _replace(settings, changed)
 

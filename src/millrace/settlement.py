@@ -1,9 +1,9 @@
 """What becomes of a message after a delivery. The only place that knows retries and dead letters.
 
-    handler or puller says      Ack        Retry        Reject       Postpone
-                                 │      ┌────┴─────┐       │            │
-    decide() answers          Removed Released  Buried  Buried       Released
-                                       until t   (or Removed, without a dead-letter queue)
+handler or puller says      Ack        Retry        Reject       Postpone
+                             │      ┌────┴─────┐       │            │
+decide() answers          Removed Released  Buried  Buried       Released
+                                   until t   (or Removed, without a dead-letter queue)
 """
 
 from typing import assert_never

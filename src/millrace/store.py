@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
-
 import msgspec
 
 from millrace.message import Backlog, Lease, Message, Stamped
@@ -18,9 +17,10 @@ IsReady = Callable[[int, int], bool]
 
 
 class Received(msgspec.Struct, frozen=True, kw_only=True):
-    """What a receive took, or, when it took nothing, when to look again."""
+    """What a receive took, with the backlog it left; or, when it took nothing, when to look again."""
 
     messages: list[Message]
+    backlog: Backlog | None = None
     ready_since_ms: int | None = None
     next_due_at_ms: int | None = None
     unfinished: bool = False
@@ -53,12 +53,14 @@ class Store(Protocol):
         - Concurrent receivers get disjoint messages. Each delivery has a new receipt and counts one attempt.
         - A lease that lapses makes its message ready again, after the consumer's retry delay.
         - A lapsed message that has no delivery left is buried instead, and its place filled.
+        - A paused queue gives nothing.
         - `is_ready(count, ready_since_ms)`, when given, may decline what was found; then nothing is leased.
         - When nothing was taken, `ready_since_ms` tells since when something is ready and `next_due_at_ms` when
           the next message becomes visible. `unfinished` asks to call again: much was cleaned up first.
 
         Raises:
             QueueNotFound: no such queue.
+            DeliveryPaused: the queue is paused.
         """
         ...
 
@@ -156,6 +158,22 @@ class Store(Protocol):
 
     async def sweep(self) -> int:
         """Remove a chunk of purged and deleted messages from the disk; give how many rows."""
+        ...
+
+    async def backlogs(self, account_id: str) -> dict[str, Backlog]:
+        """Count the backlog of each of the account's queues, by name."""
+        ...
+
+    async def check(self) -> None:
+        """Write something small durably.
+
+        Raises:
+            StoreUnavailable: it cannot be written now.
+        """
+        ...
+
+    async def foreign_version(self) -> int:
+        """Give a number that differs from the last one once another process has changed the store."""
         ...
 
     def watch(self, queue_id: str) -> AbstractContextManager[asyncio.Event]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from millrace import limits
-from millrace.errors import BacklogFull, MillraceError
+from millrace.errors import BacklogFull, DeliveryPaused, MillraceError
 from millrace.message import Backlog, Lease, Message, Stamped
 from millrace.queue import Queue
 from millrace.settlement import (
@@ -67,6 +67,8 @@ def receive(
 ) -> Received:
     """Lease ready messages; bury and expire what stands in their way."""
     state = load(tx, queue_id)
+    if state.queue.settings.delivery_paused:
+        raise DeliveryPaused(f"Delivery of queue '{state.queue.name}' is paused (queue_delivery_paused).")
     bindings = (state.lane, now_ms, limit)
     rows = tx.fetch("ready", bindings)
     touched = 0
@@ -79,11 +81,11 @@ def receive(
     else:
         return Received(messages=[], unfinished=True)
     if not rows:
-        return Received(messages=[], next_due_at_ms=_next_due(tx, state.lane, now_ms))
+        return Received(messages=[], backlog=_backlog(tx, state), next_due_at_ms=_next_due(tx, state.lane, now_ms))
     if is_ready is not None and not is_ready(len(rows), rows[0][1]):
         return Received(messages=[], ready_since_ms=rows[0][1], next_due_at_ms=_next_due(tx, state.lane, now_ms))
     _lease(tx, state, rows, receipt, now_ms + lease_ms)
-    return Received(messages=[_delivered(row, receipt) for row in rows])
+    return Received(messages=[_delivered(row, receipt) for row in rows], backlog=_backlog(tx, state))
 
 
 def settle(
@@ -145,6 +147,15 @@ def backlog(tx: Transaction, queue_id: str) -> Backlog:
     """Read the running counts and the oldest row."""
     state = load(tx, queue_id)
     return _backlog(tx, state)
+
+
+def backlogs(tx: Transaction, account_id: str) -> dict[str, Backlog]:
+    """Read the running counts and the oldest row of each queue."""
+    found = {}
+    for name, lane, count, size in tx.fetch("backlogs", {"account_id": account_id}):
+        oldest = tx.fetch_one("oldest", queues.keys_of_lane(lane)) if count else None
+        found[name] = Backlog(count, size, oldest[0] if oldest else 0)
+    return found
 
 
 def discard(tx: Transaction, queue_id: str, refs: Sequence[tuple[int, str]]) -> list[bool]:
@@ -213,9 +224,7 @@ def expire(tx: Transaction, queue_id: str, now_ms: int, after_key: int) -> tuple
     """
     state = load(tx, queue_id)
     expired_before_ms = now_ms - _retention_ms(state.queue)
-    rows = tx.fetch(
-        "in_order", (max(after_key, state.first_key), state.end_key, limits.ROWS_PER_TRANSACTION)
-    )
+    rows = tx.fetch("in_order", (max(after_key, state.first_key), state.end_key, limits.ROWS_PER_TRANSACTION))
     old = [row for row in rows if row[1] <= expired_before_ms]
     expired = [row for row in old if row[2] <= expired_before_ms]
     tx.apply_many("remove", [(row[0],) for row in expired])
@@ -313,12 +322,12 @@ def _acknowledge(tx: Transaction, state: QueueState, leases: Sequence[Lease]) ->
     for receipt, keys in by_receipt.items():
         text = _keys(keys)
         count, size = tx.fetch("current", (text, receipt))[0]
-        if count < len(keys):
-            keys = {key for (key,) in tx.fetch("current_keys", (text, receipt))}
-        if keys:
-            tx.apply("acknowledge", (text, receipt))
-            state.add(-count, -size)
-            acknowledged |= keys
+        if not count:
+            continue
+        current = keys if count == len(keys) else {row[0] for row in tx.fetch("current_keys", (text, receipt))}
+        tx.apply("acknowledge", (text, receipt))
+        state.add(-count, -size)
+        acknowledged |= current
     return acknowledged
 
 
@@ -336,9 +345,7 @@ def _delivered(row: Row, receipt: int) -> Message:
     )
 
 
-def _settle_one(
-    tx: Transaction, state: QueueState, lease: Lease, outcome: Outcome, now_ms: int
-) -> Settlement | None:
+def _settle_one(tx: Transaction, state: QueueState, lease: Lease, outcome: Outcome, now_ms: int) -> Settlement | None:
     row = tx.fetch_one("delivery", (lease.key, lease.receipt)) if _within(state, lease) else None
     if row is None:
         return None
@@ -403,4 +410,3 @@ def _keys(keys: Iterable[int]) -> str:
 
 def _headers(text: str | None) -> dict[str, str] | None:
     return msgspec.json.decode(text, type=dict[str, str]) if text else None
-

@@ -20,7 +20,17 @@ _encode = msgspec.json.Encoder().encode
 class QueueState:
     """A queue as one transaction sees it: its value, its lane, and its backlog as it changes."""
 
-    __slots__ = ("_count", "_bytes", "backlog_bytes", "backlog_count", "end_key", "first_key", "lane", "policy", "queue")
+    __slots__ = (
+        "_bytes",
+        "_count",
+        "backlog_bytes",
+        "backlog_count",
+        "end_key",
+        "first_key",
+        "lane",
+        "policy",
+        "queue",
+    )
 
     def __init__(self, row: Row) -> None:
         value, self.lane, self.backlog_count, self.backlog_bytes = row
@@ -130,7 +140,10 @@ def update(tx: Transaction, account_id: str, queue_id: str, change: Callable[[Qu
     after = change(before)
     if after.name != before.name:
         _refuse_taken(tx, after)
-    tx.apply("update_queue", {"id": after.id, "name": after.name, "modified_at_ms": after.modified_at_ms, "value": _text(after)})
+    tx.apply(
+        "update_queue",
+        {"id": after.id, "name": after.name, "modified_at_ms": after.modified_at_ms, "value": _text(after)},
+    )
     _ensure_dead_letters(tx, after)
     tx.wake(queue_id)
     return after
@@ -151,7 +164,10 @@ def purge(tx: Transaction, queue_id: str, now_ms: int) -> Queue:
     queue = msgspec.structs.replace(state.queue, purge_started_at_ms=now_ms)
     tx.apply("set_lane", (_new_lane(tx), queue_id))
     tx.apply("drop_lane", (state.lane,))
-    tx.apply("update_queue", {"id": queue_id, "name": queue.name, "modified_at_ms": queue.modified_at_ms, "value": _text(queue)})
+    tx.apply(
+        "update_queue",
+        {"id": queue_id, "name": queue.name, "modified_at_ms": queue.modified_at_ms, "value": _text(queue)},
+    )
     return queue
 
 
@@ -181,9 +197,7 @@ def _fresh(account_id: str, name: str, jurisdiction: str | None, now_ms: int) ->
 
 def _refuse_taken(tx: Transaction, queue: Queue) -> None:
     if named(tx, queue.account_id, queue.name) is not None:
-        raise QueueNameTaken(
-            f"Queue name '{queue.name}' is already taken. Please use a different name and try again."
-        )
+        raise QueueNameTaken(f"Queue name '{queue.name}' is already taken. Please use a different name and try again.")
 
 
 def _new_lane(tx: Transaction) -> int:

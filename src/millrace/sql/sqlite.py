@@ -16,7 +16,7 @@ import apsw
 import apsw.bestpractice
 
 from millrace.clock import Clock, Stamp, boot_id, uptime_ms
-from millrace.errors import MillraceError, StoreUnavailable
+from millrace.errors import MillraceError, StoreRefused, StoreUnavailable
 from millrace.sql.migrate import migrate
 from millrace.sql.transaction import Transaction
 
@@ -159,7 +159,7 @@ class SqliteDatabase:
             answers = self._run(group)
             if self._connection.total_changes() != before:
                 self._stamp_if_due()
-        except Exception as error:  # whatever it is, it is told to the caller whose work it was
+        except Exception as error:  # noqa: BLE001 - it is told to the caller whose work it was
             self._roll_back()
             if len(group) == 1:
                 return [(group[0].future, None, _told(error))]
@@ -287,20 +287,27 @@ def connect(path: str, cache_kib: int = READER_CACHE_KIB) -> apsw.Connection:
     return connection
 
 
-def prepare(path: str, store_id: str) -> Stamp | None:
-    """Bring a database file to the program's schema; give the newest time it has seen, None when it is new.
+def prepare(path: str, new_store_id: str | None) -> tuple[Stamp | None, str]:
+    """Bring a database file to the program's schema; give the newest time it has seen, and the store's id.
+
+    Args:
+        path: The file.
+        new_store_id: The id for a store that is made here; None where one must already be.
 
     Raises:
-        StoreRefused: the database was written by a newer program.
+        StoreRefused: written by a newer program, or no store where one must be.
     """
     connection = connect(path)
     try:
+        if new_store_id is None and not connection.pragma("user_version"):
+            raise StoreRefused(f"{path} holds no store, although one was made here; restore a backup")
         migrate(connection)
         tx = Transaction(connection)
         row = tx.fetch_one("stamp")
         if row is None:
-            tx.apply("insert_stamp", {"id": store_id})
-            return None
-        return Stamp(row[2], row[3], row[4]) if row[2] else None
+            tx.apply("insert_stamp", {"id": new_store_id})
+            connection.pragma("wal_checkpoint(truncate)")
+            return None, str(new_store_id)
+        return Stamp(row[2], row[3], row[4]) if row[2] else None, row[0]
     finally:
         connection.close()

@@ -21,7 +21,7 @@ from millrace.store import IsReady, Received
 
 T = TypeVar("T")
 
-EXPIRY_CHECK_MS = 30_000  # no message can expire sooner after it is sent than the shortest retention, a minute
+EXPIRY_CHECK_MS = 10_000  # a new message cannot expire sooner than the shortest retention, a minute
 
 
 class SqlStore:
@@ -103,6 +103,15 @@ class SqlStore:
     async def sweep(self) -> int:
         return await self.write(messages.sweep)
 
+    async def backlogs(self, account_id: str) -> dict[str, Backlog]:
+        return await self.read(lambda tx: messages.backlogs(tx, account_id))
+
+    async def check(self) -> None:
+        await self.write(lambda tx: tx.apply("touch_stamp"))
+
+    async def foreign_version(self) -> int:
+        return await self.write(lambda tx: int(str(tx.connection.pragma("data_version"))))
+
     @contextmanager
     def watch(self, queue_id: str) -> Iterator[asyncio.Event]:
         changed = asyncio.Event()
@@ -117,7 +126,9 @@ class SqlStore:
     async def _expire_queue(self, queue_id: str, now_ms: int) -> int:
         expired, after_key = 0, 0
         while True:
-            removed, more_after = await self.write(partial(messages.expire, queue_id=queue_id, now_ms=now_ms, after_key=after_key))
+            removed, more_after = await self.write(
+                partial(messages.expire, queue_id=queue_id, now_ms=now_ms, after_key=after_key)
+            )
             expired += removed
             if more_after is None:
                 return expired
@@ -137,4 +148,3 @@ def _expiry_times(tx: Transaction) -> list[tuple[str, int]]:
         if seconds is not None:
             times.append((queue.id, oldest_sent_at_ms + seconds * 1000))
     return times
-

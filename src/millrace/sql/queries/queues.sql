@@ -28,7 +28,7 @@ from lanes l join queues q on q.lane = l.lane
 where l.backlog_count > 0
 
 -- name: backlogs
-select q.id, q.lane, l.backlog_count, l.backlog_bytes
+select q.name, q.lane, l.backlog_count, l.backlog_bytes
 from queues q join lanes l on l.lane = q.lane
 where q.account_id = :account_id
 

@@ -1,0 +1,43 @@
+# Every target sets itself up: with Python 3.11, pip, git and make in an empty directory, `make run` is enough.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(VENV)/uv/bin/uv
+READY := $(VENV)/.ready
+DATA ?= data
+
+.PHONY: run dev demo test check bench docs clean soak
+
+run: $(READY)
+	@$(BIN)/python -m examples.run $(DATA)
+
+dev: $(READY)
+	@$(BIN)/python -m examples.run $(DATA) --reload
+
+demo: $(READY)
+	@$(BIN)/python -m examples.demo
+
+test: $(READY)
+	$(BIN)/python -m pytest -n 2 tests
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)
+	@$(BIN)/python -m bench
+
+docs: $(READY)
+	$(UV) sync --quiet --frozen --group dev --group docs
+	$(BIN)/zensical build
+
+clean:
+	rm -rf $(VENV) site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# uv lives inside the environment, so that nothing is installed outside this folder.
+$(READY): pyproject.toml uv.lock
+	@test -x $(UV) || { $(PYTHON) -m venv $(VENV) && $(PYTHON) -m venv $(VENV)/uv && $(VENV)/uv/bin/pip install --quiet uv; }
+	@$(UV) sync --quiet --frozen --group dev
+	@touch $(READY)

@@ -1,0 +1,166 @@
+"""Keys: made, stored as hashes, compared in constant time, shown once.
+
+A key is 256 random bits, so a plain SHA-256 is enough; there is nothing to guess that a slow hash would slow.
+"""
+
+import hashlib
+import hmac
+import secrets
+
+import msgspec
+
+from millrace.access.scopes import Role
+from millrace.clock import Clock
+from millrace.errors import Forbidden, InvalidInput, KeyExists, KeyNotFound, Unauthenticated
+from millrace.ids import NewId, new_id
+from millrace.queue import check_account_id, check_queue_name
+from millrace.sql.transaction import Transaction
+from millrace.store import Store
+
+LIVE, TEST = "sk_live_", "sk_test_"
+SHOWN_CHARACTERS = 12
+NO_HASH = bytes(32)
+
+
+class Key(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a key: never its secret. `queues` None means all queues of the account."""
+
+    id: str
+    account_id: str
+    role: Role
+    created_at_ms: int
+    hint: str
+    queues: tuple[str, ...] | None = None
+    is_test: bool = False
+    from_environment: bool = False
+
+    def reaches(self, queue_name: str) -> bool:
+        """Say whether the key may touch the queue of that name."""
+        return self.queues is None or queue_name in self.queues
+
+    def check_queue(self, queue_name: str) -> None:
+        """Let it pass when the key may touch the queue of that name.
+
+        Raises:
+            Forbidden: it is limited to other queues.
+        """
+        if not self.reaches(queue_name):
+            raise Forbidden("this key is limited to other queues")
+
+
+class Keys:
+    """All keys of the store, held in memory by hash."""
+
+    def __init__(self, store: Store, clock: Clock, new_id: NewId = new_id) -> None:
+        self._store, self._clock, self._new_id = store, clock, new_id
+        self._by_hash: dict[bytes, Key] = {}
+
+    async def load(self) -> None:
+        """Read the keys anew, such as after another process changed them."""
+        rows = await self._store.read(lambda tx: tx.fetch("keys"))
+        self._by_hash = {row[0]: msgspec.json.decode(row[1], type=Key) for row in rows}
+
+    def authenticate(self, secret: bytes) -> Key:
+        """Give the key whose secret this is, byte for byte.
+
+        Raises:
+            Unauthenticated: there is none.
+        """
+        hashed = hash_secret(secret)
+        key = self._by_hash.get(hashed)
+        if not hmac.compare_digest(hashed, hashed if key else NO_HASH) or key is None:
+            raise Unauthenticated("Authentication error")
+        return key
+
+    def accounts(self) -> list[str]:
+        """Give the accounts that have a key."""
+        return sorted({key.account_id for key in self._by_hash.values()})
+
+    def of_account(self, account_id: str) -> list[Key]:
+        """Give the account's keys, oldest first."""
+        return [key for key in self._by_hash.values() if key.account_id == account_id]
+
+    async def create(
+        self,
+        account_id: str,
+        role: Role,
+        *,
+        queues: tuple[str, ...] | None = None,
+        secret: str | None = None,
+        is_test: bool = False,
+        from_environment: bool = False,
+    ) -> tuple[Key, str]:
+        """Add a key and give it with its secret, which is shown this once; `secret` brings one's own.
+
+        Raises:
+            InvalidInput: a bad account id, queue name or secret.
+            KeyExists: another key has this secret.
+        """
+        if secret is None:
+            secret = (TEST if is_test else LIVE) + secrets.token_urlsafe(32)
+        _check_secret(secret)
+        key = Key(
+            id=self._new_id(),
+            account_id=check_account_id(account_id),
+            role=role,
+            created_at_ms=self._clock(),
+            hint=secret[:SHOWN_CHARACTERS] if secret.startswith((LIVE, TEST)) else "",
+            queues=tuple(check_queue_name(name) for name in queues) if queues else None,
+            is_test=is_test or secret.startswith(TEST),
+            from_environment=from_environment,
+        )
+        hashed = hash_secret(_raw(secret))
+        await self._store.write(lambda tx: _insert(tx, key, hashed))
+        await self.load()
+        return key, secret
+
+    async def revoke(self, account_id: str, key_id: str) -> None:
+        """Remove a key; it is refused from now on.
+
+        Raises:
+            KeyNotFound: the account has no key of that id.
+        """
+        if not any(key.id == key_id for key in self.of_account(account_id)):
+            raise KeyNotFound(f"key {key_id[:64]!r} does not exist")
+        await self._store.write(lambda tx: tx.apply("delete_key", {"id": key_id, "account_id": account_id}))
+        await self.load()
+
+    async def replace_from_environment(self, account_id: str, secret: str | None) -> None:
+        """Make `secret` the admin key of the account, in place of what former starts brought; None only removes."""
+        for key in list(self._by_hash.values()):
+            if key.from_environment:
+                await self.revoke(key.account_id, key.id)
+        if secret is None or hash_secret(_raw(secret)) in self._by_hash:
+            return
+        await self.create(account_id, Role.ADMIN, secret=secret, from_environment=True)
+
+
+def hash_secret(secret: bytes) -> bytes:
+    """Give what is stored in place of a secret: SHA-256, 32 bytes."""
+    return hashlib.sha256(secret).digest()
+
+
+def _raw(secret: str) -> bytes:
+    return secret.encode("utf-8", "surrogateescape")  # an environment may hold any bytes
+
+
+def _check_secret(secret: str) -> None:
+    if not secret or secret != secret.strip() or any(character in secret for character in "\r\n\0"):
+        raise InvalidInput(
+            "the secret is empty, or has white space around it or line breaks in it; a header cannot carry it"
+        )
+
+
+def _insert(tx: Transaction, key: Key, hashed: bytes) -> None:
+    if tx.fetch_one("key_with_hash", {"secret_hash": hashed}) is not None:
+        raise KeyExists("another key has this secret; choose a different one")
+    tx.apply(
+        "insert_key",
+        {
+            "id": key.id,
+            "account_id": key.account_id,
+            "created_at_ms": key.created_at_ms,
+            "secret_hash": hashed,
+            "value": msgspec.json.encode(key).decode(),
+        },
+    )

@@ -1,0 +1,39 @@
+"""What becomes of queued events when the application consumes them itself."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from millrace.apps.events.producer import CORRELATION
+from millrace.batch import MessageBatch
+from millrace.telemetry import Telemetry
+
+FORCED = "_force_dlq"
+
+
+def log_events(telemetry: Telemetry) -> Callable[[MessageBatch], Awaitable[None]]:
+    """Make the handler that writes one line for each event and is done with it."""
+
+    async def handle(batch: MessageBatch) -> None:
+        for message in batch.messages:
+            body: Any = message.body
+            if is_forced(body):
+                message.reject("dlq_routing")
+                continue
+            event_id = body.get("event_id", "") if isinstance(body, dict) else ""
+            telemetry.emit(
+                "event.received",
+                event_id=event_id,
+                message_id=message.id,
+                queue=batch.queue,
+                attempts=message.attempts,
+                correlation_id=message.headers.get(CORRELATION, ""),
+            )
+            message.ack()
+
+    return handle
+
+
+def is_forced(body: object) -> bool:
+    """Say whether an event bears the marker that sends it to the dead-letter queue."""
+    payload = body.get("payload") if isinstance(body, dict) else None
+    return isinstance(payload, dict) and payload.get(FORCED) is True

@@ -1,0 +1,71 @@
+"""From an event to a message in a queue."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypedDict
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from millrace.clock import iso_milliseconds, wall_ms
+from millrace.errors import MillraceError
+from millrace.telemetry import Telemetry
+
+CORRELATION = "X-Correlation-ID"
+
+
+class QueuedEvent(msgspec.Struct, frozen=True):
+    """The message as it lies in the queue. `payload` and `metadata` are objects, kept byte for byte."""
+
+    event_id: str
+    payload: Any
+    timestamp: str
+    metadata: Any | UnsetType = UNSET
+
+
+class Sent(TypedDict, total=False):
+    """Whether the event is in the queue, else why not."""
+
+    success: bool
+    error: str
+
+
+class EventEnv(NamedTuple):
+    """The bindings that the application works with; a user's own `env` serves as well."""
+
+    EVENT_QUEUE: Any
+
+
+async def send_event_to_queue(
+    env: Any,
+    event_id: str,
+    payload: Mapping[str, Any] | msgspec.Raw,
+    metadata: Mapping[str, Any] | msgspec.Raw | None,
+    correlation_id: str,
+    *,
+    timestamp: str | None = None,
+    telemetry: Telemetry | None = None,
+) -> Sent:
+    """Put an event into `env.EVENT_QUEUE` and say whether it is on disk there; never raise.
+
+    Args:
+        env: Has the binding EVENT_QUEUE.
+        event_id: A UUID.
+        payload: What happened.
+        metadata: What is known about it, or None.
+        correlation_id: Travels beside the body, to the consumer's logs.
+        timestamp: When it was accepted, ISO 8601 with milliseconds and `Z`; now, when it is not given.
+        telemetry: Told about the outcome.
+    """
+    event = QueuedEvent(
+        event_id, payload, timestamp or iso_milliseconds(wall_ms()), UNSET if metadata is None else metadata
+    )
+    try:
+        await env.EVENT_QUEUE.send(event, headers={CORRELATION: correlation_id})
+    except Exception as error:  # noqa: BLE001 - the contract: a result, whatever went wrong
+        reason = str(error) if isinstance(error, MillraceError) else type(error).__name__
+        if telemetry is not None:
+            telemetry.emit("event.refused", event_id=event_id, error=reason, correlation_id=correlation_id)
+        return {"success": False, "error": reason}
+    if telemetry is not None:
+        telemetry.emit("event.queued", event_id=event_id, correlation_id=correlation_id)
+    return {"success": True}

@@ -1,0 +1,223 @@
+"""The rules of a message's way: checked and stamped on its way in, leased, settled, moved. Its store keeps it."""
+
+from collections.abc import Sequence
+from time import perf_counter
+
+from millrace import limits
+from millrace.batch import check_delay_seconds
+from millrace.clock import Clock
+from millrace.errors import (
+    BatchCountWrong,
+    BatchTooLarge,
+    InvalidBatchDelay,
+    InvalidInput,
+    InvalidMessage,
+    InvalidRequest,
+    MessageTooLarge,
+    PullNotEnabled,
+)
+from millrace.ids import NewId, new_id
+from millrace.message import Backlog, Lease, Message, Outgoing, Stamped
+from millrace.queue import Queue
+from millrace.settlement import Ack, Buried, Outcome, Released, Removed, Settlement
+from millrace.store import IsReady, Received, Store
+from millrace.telemetry import Telemetry
+
+
+class Broker:
+    """Sends, receives and settles messages of queues that the caller has looked up."""
+
+    def __init__(self, store: Store, clock: Clock, telemetry: Telemetry, new_id: NewId = new_id) -> None:
+        self._store, self._clock, self._telemetry, self._new_id = store, clock, telemetry, new_id
+
+    async def send(
+        self, queue: Queue, message: Outgoing, *, max_bytes: int = limits.MESSAGE_BYTES
+    ) -> tuple[str, Backlog]:
+        """Store one message durably; give its id and the queue's backlog.
+
+        Raises:
+            InvalidMessage: the delay is not within 0 to 86,400 s.
+            MessageTooLarge: more than `max_bytes`.
+            BacklogFull: the queue's own limit.
+        """
+        now_ms = self._clock()
+        stamped = self._stamp(queue, message, None, now_ms, max_bytes)
+        return stamped.id, await self._store_messages(queue, [stamped], len(stamped.body))
+
+    async def send_batch(
+        self, queue: Queue, messages: Sequence[Outgoing], *, delay_seconds: float | None = None
+    ) -> Backlog:
+        """Store 1 to 100 messages durably, all or none.
+
+        Raises:
+            BatchCountWrong, BatchTooLarge, InvalidBatchDelay: of the whole.
+            InvalidMessage, MessageTooLarge: of one of them.
+            BacklogFull: the queue's own limit.
+        """
+        if not 1 <= len(messages) <= limits.BATCH_MESSAGES:
+            raise BatchCountWrong(f"the batch has {len(messages)} messages; expected 1 to {limits.BATCH_MESSAGES}")
+        delay_seconds = _checked_delay(delay_seconds, InvalidBatchDelay)
+        now_ms = self._clock()
+        stamped = [self._stamp(queue, message, delay_seconds, now_ms, limits.MESSAGE_BYTES) for message in messages]
+        size = sum(len(message.body) for message in stamped)
+        if size > limits.BATCH_BYTES:
+            raise BatchTooLarge(f"batch size of {size} bytes exceeds limit of {limits.BATCH_BYTES} bytes")
+        return await self._store_messages(queue, stamped, size)
+
+    async def pull(self, queue: Queue, batch_size: int | None, visibility_timeout_ms: int | None) -> Received:
+        """Lease ready messages to a client; the consumer's settings serve as defaults.
+
+        Raises:
+            PullNotEnabled: the queue has no consumer of type http_pull.
+            DeliveryPaused: the queue is paused.
+            InvalidRequest: a number out of range.
+        """
+        if queue.consumer is None or queue.consumer.type != "http_pull":
+            raise PullNotEnabled("messages cannot be pulled unless http_pull mode is enabled")
+        settings = queue.consumer.settings
+        limit = settings.batch_size if batch_size is None else batch_size
+        lease_ms = settings.visibility_timeout_ms if visibility_timeout_ms is None else visibility_timeout_ms
+        _check_range("batch_size", limit, 1, limits.CONSUMER_BATCH_SIZE)
+        _check_range("visibility_timeout_ms", lease_ms, 0, limits.VISIBILITY_TIMEOUT_MS_MAX)
+        return await self.receive(queue, limit, lease_ms)
+
+    async def receive(self, queue: Queue, limit: int, lease_ms: int, is_ready: IsReady | None = None) -> Received:
+        """Lease up to `limit` ready messages, once `is_ready(count, ready_since_ms)` agrees."""
+        while True:
+            received = await self._store.receive(queue.id, limit, lease_ms, self._clock(), is_ready)
+            if not received.unfinished:
+                break
+        if received.messages:
+            self._emit(queue, "message.received", len(received.messages))
+        return received
+
+    async def settle(self, queue: Queue, outcomes: Sequence[tuple[Lease, Outcome]]) -> list[Settlement | None]:
+        """Apply outcomes in one transaction; None stands for a lease that no longer counts.
+
+        Raises:
+            InvalidMessage: the delay of a retry is not within 0 to 86,400 s; nothing was applied.
+        """
+        for _, outcome in outcomes:
+            if not isinstance(outcome, Ack) and getattr(outcome, "delay_seconds", None) is not None:
+                _checked_delay(outcome.delay_seconds, InvalidMessage)  # type: ignore[union-attr]
+        settlements = await self._store.settle(queue.id, outcomes, self._clock())
+        self._report(queue, settlements)
+        return settlements
+
+    async def extend(self, queue: Queue, leases: Sequence[Lease], lease_ms: int) -> set[int]:
+        """Let leases end `lease_ms` from now; give the keys of those that were still current."""
+        return await self._store.extend(queue.id, leases, self._clock() + lease_ms)
+
+    async def peek(self, queue: Queue, limit: int, after_key: int = 0) -> list[Message]:
+        """Show messages in any state, oldest first.
+
+        Raises:
+            InvalidRequest: `limit` is not within 1 to 100.
+        """
+        _check_range("batch_size", limit, 1, limits.PEEK_MESSAGES)
+        return await self._store.peek(queue.id, limit, self._clock(), after_key)
+
+    async def backlog(self, queue: Queue) -> Backlog:
+        """Count what is not yet settled."""
+        return await self._store.backlog(queue.id)
+
+    async def discard(self, queue: Queue, refs: Sequence[str]) -> list[bool]:
+        """Remove messages named by the `ref` of a peek, and say which were there."""
+        return await self._store.discard(queue.id, [_parse_ref(ref) for ref in refs])
+
+    async def purge(self, queue: Queue) -> Queue:
+        """Remove every message of the queue."""
+        self._emit(queue, "queue.purged", 1)
+        return await self._store.purge(queue.id, self._clock())
+
+    async def redrive(self, queue: Queue) -> int:
+        """Move all buried messages back to the queues they came from; give how many."""
+        moved, after_key = 0, 0
+        while True:
+            chunk, next_key = await self._store.redrive(queue.id, self._clock(), after_key)
+            moved += chunk
+            if next_key is None:
+                self._emit(queue, "message.redriven", moved)
+                return moved
+            after_key = next_key
+
+    def _stamp(
+        self, queue: Queue, message: Outgoing, batch_delay: float | None, now_ms: int, max_bytes: int
+    ) -> Stamped:
+        if len(message.body) > max_bytes:
+            raise MessageTooLarge(f"message size of {len(message.body)} bytes exceeds limit of {max_bytes} bytes")
+        delay = message.delay_seconds
+        if delay is None:
+            delay = queue.settings.delivery_delay if batch_delay is None else batch_delay
+        else:
+            _checked_delay(delay, InvalidMessage)
+        return Stamped(
+            id=self._new_id(),
+            body=message.body,
+            content_type=message.content_type,
+            sent_at_ms=now_ms,
+            visible_at_ms=now_ms + round(delay * 1000),
+            source=message.source,
+            headers=message.headers,
+        )
+
+    async def _store_messages(self, queue: Queue, stamped: list[Stamped], size: int) -> Backlog:
+        began = perf_counter()
+        backlog = await self._store.send(queue.id, stamped)
+        self._telemetry.emit(
+            "message.sent",
+            account_id=queue.account_id,
+            queue=queue.name,
+            count=len(stamped),
+            body_bytes=size,
+            duration_ms=(perf_counter() - began) * 1000,
+        )
+        return backlog
+
+    def _report(self, queue: Queue, settlements: Sequence[Settlement | None]) -> None:
+        counts = {
+            "message.acked": 0,
+            "message.released": 0,
+            "message.buried": 0,
+            "message.dropped": 0,
+            "lease.stale": 0,
+        }
+        for settlement in settlements:
+            match settlement:
+                case Removed(reason=None):
+                    counts["message.acked"] += 1
+                case Removed():
+                    counts["message.dropped"] += 1
+                case Released():
+                    counts["message.released"] += 1
+                case Buried():
+                    counts["message.buried"] += 1
+                case None:
+                    counts["lease.stale"] += 1
+        for name, count in counts.items():
+            if count:
+                self._emit(queue, name, count)
+
+    def _emit(self, queue: Queue, name: str, count: int) -> None:
+        self._telemetry.emit(name, account_id=queue.account_id, queue=queue.name, count=count)
+
+
+def _checked_delay(delay_seconds: float | None, error: type[InvalidInput]) -> float | None:
+    try:
+        return check_delay_seconds(delay_seconds)
+    except InvalidInput as refusal:
+        raise error(str(refusal)) from None
+
+
+def _check_range(name: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise InvalidRequest(f"{name} is {value}; expected {low} to {high}")
+
+
+def _parse_ref(ref: str) -> tuple[int, str]:
+    """Split a ref into key and id; what is no ref becomes one that no message has."""
+    try:
+        key = int(ref[:16], 16)
+    except ValueError:
+        return -1, ""
+    return (key, ref[16:]) if 0 <= key < 1 << 63 else (-1, "")

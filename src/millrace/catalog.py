@@ -1,0 +1,234 @@
+"""The queues of the accounts: made, changed, looked up. Messages are the broker's."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from millrace.clock import Clock
+from millrace.errors import ConsumerExists, ConsumerNotFound, QueueNameTaken, QueueNotFound
+from millrace.ids import NewId, new_id
+from millrace.queue import (
+    Consumer,
+    Queue,
+    QueueSettings,
+    change_queue_settings,
+    check_queue_name,
+    make_consumer,
+)
+from millrace.store import Store
+
+
+class Catalog:
+    """Queues by account, with what was looked up kept in memory until it changes."""
+
+    def __init__(self, store: Store, clock: Clock, new_id: NewId = new_id) -> None:
+        self._store, self._clock, self._new_id = store, clock, new_id
+        self._known: dict[str, Queue] = {}
+        self._generation = 0
+
+    async def queue(self, account_id: str, queue_id: str) -> Queue:
+        """Give a queue of the account.
+
+        Raises:
+            QueueNotFound: the account has none of that id.
+        """
+        queue = self._known.get(queue_id)
+        if queue is None:
+            generation = self._generation
+            queue = await self._store.queue(account_id, queue_id)
+            if generation == self._generation:  # else it may have changed while we read
+                self._known[queue_id] = queue
+        if queue.account_id != account_id:
+            raise QueueNotFound(f"Queue {queue_id[:64]!r} does not exist.")
+        return queue
+
+    async def queue_named(self, account_id: str, name: str) -> Queue:
+        """Give the account's queue of exactly that name.
+
+        Raises:
+            QueueNotFound: the account has none of that name.
+        """
+        queue = await self._store.queue_named(account_id, name)
+        if queue is None:
+            raise QueueNotFound(f"Queue {name[:64]!r} does not exist.")
+        return queue
+
+    async def queues(self, account_id: str, names: Sequence[str] = ()) -> list[Queue]:
+        """Give the account's queues, oldest first; with names, only those that bear one exactly."""
+        if names:
+            found = [await self._store.queue_named(account_id, name) for name in dict.fromkeys(names)]
+            return sorted((queue for queue in found if queue), key=lambda queue: (queue.created_at_ms, queue.id))
+        return await self._store.queues(account_id)
+
+    async def create(
+        self,
+        account_id: str,
+        name: str,
+        settings: Mapping[str, Any],
+        *,
+        jurisdiction: str | None = None,
+        defaults: QueueSettings | None = None,
+    ) -> Queue:
+        """Create a queue.
+
+        Raises:
+            InvalidQueueName: see `check_queue_name`.
+            InvalidQueueSettings: a setting out of its range.
+            QueueNameTaken: the account has a queue of that name.
+        """
+        now_ms = self._clock()
+        queue = Queue(
+            id=self._new_id(),
+            account_id=account_id,
+            name=check_queue_name(name),
+            created_at_ms=now_ms,
+            modified_at_ms=now_ms,
+            jurisdiction=jurisdiction,
+            settings=change_queue_settings(defaults or QueueSettings(), settings),
+        )
+        return await self._store.create_queue(queue)
+
+    async def ensure(self, account_id: str, name: str, defaults: QueueSettings | None = None) -> Queue:
+        """Give the account's queue of that name, created when it is missing."""
+        queue = await self._store.queue_named(account_id, name)
+        if queue is not None:
+            return queue
+        try:
+            return await self.create(account_id, name, {}, defaults=defaults)
+        except QueueNameTaken:  # somebody was quicker
+            return await self.queue_named(account_id, name)
+
+    async def change(
+        self,
+        account_id: str,
+        queue_id: str,
+        *,
+        name: str | None = None,
+        settings: Mapping[str, Any],
+        replace: bool = False,
+    ) -> Queue:
+        """Rename a queue and change its settings; `replace` returns unnamed settings to their defaults, pause excepted.
+
+        Raises:
+            QueueNotFound, QueueNameTaken, InvalidQueueName, InvalidQueueSettings: as their names say.
+        """
+        if name is not None:
+            check_queue_name(name)
+
+        def changed(queue: Queue) -> Queue:
+            present = _defaults_of(queue.settings) if replace else queue.settings
+            return msgspec.structs.replace(
+                queue,
+                name=name or queue.name,
+                modified_at_ms=self._clock(),
+                settings=change_queue_settings(present, settings),
+            )
+
+        return await self._update(account_id, queue_id, changed)
+
+    async def delete(self, account_id: str, queue_id: str) -> None:
+        """Delete a queue with its messages, leases and consumer.
+
+        Raises:
+            QueueNotFound: the account has none of that id.
+        """
+        await self._store.delete_queue(account_id, queue_id)
+        self.forget(queue_id)
+
+    async def attach(self, account_id: str, queue_id: str, given: Mapping[str, Any]) -> Consumer:
+        """Give the queue its consumer; `given` holds the arguments of `make_consumer`.
+
+        Raises:
+            ConsumerExists: it has one, of either type.
+            InvalidRequest, InvalidConsumerSettings, QueueNotFound: as their names say.
+        """
+
+        def attached(queue: Queue) -> Queue:
+            consumer = self._make_consumer(queue, self._new_id(), given)
+            if queue.consumer is not None:
+                raise ConsumerExists("workers.api.error.consumer_exists")
+            return msgspec.structs.replace(queue, consumer=consumer, modified_at_ms=self._clock())
+
+        return _consumer_of(await self._update(account_id, queue_id, attached))
+
+    async def replace_consumer(
+        self, account_id: str, queue_id: str, consumer_id: str, given: Mapping[str, Any]
+    ) -> Consumer:
+        """Replace the settings of the consumer; what is not given returns to its default.
+
+        Raises:
+            ConsumerNotFound: the queue's consumer is not this one.
+        """
+
+        def replaced(queue: Queue) -> Queue:
+            present = _consumer_of(queue, consumer_id)
+            consumer = self._make_consumer(queue, consumer_id, given)
+            consumer = msgspec.structs.replace(consumer, created_at_ms=present.created_at_ms)
+            return msgspec.structs.replace(queue, consumer=consumer, modified_at_ms=self._clock())
+
+        return _consumer_of(await self._update(account_id, queue_id, replaced))
+
+    async def detach(self, account_id: str, queue_id: str, consumer_id: str) -> None:
+        """Remove the consumer; messages stay, and leases run on.
+
+        Raises:
+            ConsumerNotFound: the queue's consumer is not this one.
+        """
+
+        def detached(queue: Queue) -> Queue:
+            _consumer_of(queue, consumer_id)
+            return msgspec.structs.replace(queue, consumer=None, modified_at_ms=self._clock())
+
+        await self._update(account_id, queue_id, detached)
+
+    async def set_producers(self, account_id: str, queue_id: str, scripts: Sequence[str]) -> Queue:
+        """Note which scripts produce into the queue."""
+        return await self._update(
+            account_id, queue_id, lambda queue: msgspec.structs.replace(queue, producers=tuple(scripts))
+        )
+
+    async def set_backlog_limits(
+        self, account_id: str, queue_id: str, max_messages: int | None, max_bytes: int | None
+    ) -> Queue:
+        """Limit the backlog by messages and bytes; None lifts a limit."""
+
+        def limited(queue: Queue) -> Queue:
+            settings = msgspec.structs.replace(
+                queue.settings, max_backlog_messages=max_messages, max_backlog_bytes=max_bytes
+            )
+            return msgspec.structs.replace(queue, settings=settings)
+
+        return await self._update(account_id, queue_id, limited)
+
+    def forget(self, queue_id: str | None = None) -> None:
+        """Look a queue, or all of them, up anew next time."""
+        self._generation += 1
+        if queue_id is None:
+            self._known.clear()
+        else:
+            self._known.pop(queue_id, None)
+
+    async def _update(self, account_id: str, queue_id: str, change: Callable[[Queue], Queue]) -> Queue:
+        queue = await self._store.update_queue(account_id, queue_id, change)
+        self.forget(queue_id)
+        return queue
+
+    def _make_consumer(self, queue: Queue, consumer_id: str, given: Mapping[str, Any]) -> Consumer:
+        return make_consumer(id=consumer_id, queue_name=queue.name, now_ms=self._clock(), **given)
+
+
+def _defaults_of(settings: QueueSettings) -> QueueSettings:
+    """Keep what is not Cloudflare's to reset: the pause, and the owner's backlog limits."""
+    return QueueSettings(
+        delivery_paused=settings.delivery_paused,
+        max_backlog_messages=settings.max_backlog_messages,
+        max_backlog_bytes=settings.max_backlog_bytes,
+    )
+
+
+def _consumer_of(queue: Queue, consumer_id: str | None = None) -> Consumer:
+    consumer = queue.consumer
+    if consumer is None or consumer_id not in (None, consumer.id):
+        raise ConsumerNotFound(f"Consumer {(consumer_id or '')[:64]!r} does not exist on queue {queue.name!r}.")
+    return consumer

@@ -1,0 +1,36 @@
+"""`millrace serve --reload`: run the server as a child and start it anew when a Python file changes."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+LOOK_SECONDS = 0.5
+SKIPPED = {".venv", ".git", "node_modules", "__pycache__", "data"}
+
+
+def run_reloading() -> int:
+    """Serve until Ctrl-C, with a fresh process after each change below the current folder."""
+    command = [sys.executable, "-m", "millrace.cli.main", *(word for word in sys.argv[1:] if word != "--reload")]
+    seen = _newest_change()
+    child = subprocess.Popen(command)  # noqa: S603 - our own command line once more
+    try:
+        while True:
+            time.sleep(LOOK_SECONDS)
+            newest = _newest_change()
+            if newest != seen:
+                seen = newest
+                print("millrace: a file changed, starting anew", file=sys.stderr)
+                child.terminate()
+                child.wait()
+                child = subprocess.Popen(command)  # noqa: S603
+    except KeyboardInterrupt:
+        child.terminate()
+        return child.wait()
+
+
+def _newest_change() -> float:
+    found = [
+        path.stat().st_mtime for path in Path().rglob("*.py") if not SKIPPED.intersection(path.parts) and path.exists()
+    ]
+    return max(found, default=0.0)

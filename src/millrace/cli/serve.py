@@ -1,0 +1,321 @@
+"""`millrace serve`: wire the rooms together, and take them down in order. The only place that names them all."""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from typing import Any
+
+import uvicorn
+
+from millrace import __version__
+from millrace.access.keys import Key, Keys
+from millrace.access.scopes import Role
+from millrace.apps import events
+from millrace.apps.events.app import EventsSettings
+from millrace.broker import Broker
+from millrace.catalog import Catalog
+from millrace.cli.apply import apply_file, attach_handlers
+from millrace.cli.load import load_app
+from millrace.clock import SlewedClock, boot_id, starting_time_ms, uptime_ms, wall_ms
+from millrace.config import Settings, read_settings
+from millrace.errors import ConfigurationError, StoreRefused
+from millrace.http import accounts, health, keys, messages, openapi, queues, subscriptions
+from millrace.http.app import Door
+from millrace.http.desk import Desk
+from millrace.http.metrics import MetricsBook
+from millrace.http.routes import Route
+from millrace.logs import LogLines
+from millrace.platform import App, Platform, ensure_queues
+from millrace.queue import Queue
+from millrace.runtime.consumer import QueueConsumer
+from millrace.runtime.reaper import Reaper
+from millrace.runtime.runner import Runner, Step
+from millrace.sql.directory import Prepared, find_damage, is_small, lock_directory, prepare_directory
+from millrace.sql.store import SqlStore
+from millrace.subscriptions import Subscriptions
+from millrace.telemetry import Telemetry
+from millrace.wrangler import WranglerFile, read_wrangler
+
+REAPER_SECONDS = 1.0
+FOREIGN_CHANGE_SECONDS = 0.5
+DRAIN_SECONDS = 10
+KEEP_ALIVE_SECONDS = 75
+BACKLOG_CONNECTIONS = 2048
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until a signal comes."""
+    if arguments.reload:
+        from millrace.cli.reload import run_reloading
+
+        return run_reloading()
+    flags = {name: getattr(arguments, name) for name in ("host", "port", "data", "config", "environment", "app")}
+    settings = read_settings(os.environ, flags)
+    _raise_open_files()
+    import uvloop
+
+    with lock_directory(settings.data):
+        return uvloop.run(serve(settings, show_key=arguments.show_key))
+
+
+async def serve(settings: Settings, *, show_key: bool = False) -> int:
+    """Serve with these settings; 0 after an orderly stop."""
+    file = read_wrangler(settings.config, settings.environment) if settings.config else None
+    program = load_app(settings.app) if settings.app else App()
+    listener = _listen(settings.host, settings.port)
+    prepared = prepare_directory(settings.data)
+    async with AsyncExitStack() as stack:
+        telemetry = Telemetry()
+        clock = SlewedClock(starting_time_ms(prepared.last, wall_ms(), boot_id(), uptime_ms()))
+        lines = LogLines(sys.stdout.buffer, clock)
+        telemetry.subscribe(lines)
+        stack.callback(lines.flush)
+        steps: list[Step] = []
+        _check_integrity(prepared, telemetry, stack)
+        store = SqlStore(str(prepared.database), clock)
+        stack.push_async_callback(store.close)
+        house = _House(store, telemetry, clock)
+        await house.keys.load()
+        new_secret = await _first_keys(house.keys, settings)
+        applications = [events.app(house.platform, EventsSettings(settings.debug_routes, settings.events_consumer))]
+        consumers, fed = await _furnish(house, settings, file, program, applications)
+        steps += [
+            (REAPER_SECONDS, Reaper(store, clock, telemetry).sweep),
+            (FOREIGN_CHANGE_SECONDS, house.notice_others),
+        ]
+        book = MetricsBook()
+        telemetry.subscribe(book)
+        door = house.door(applications, book, _keyless(settings))
+        runner = Runner(consumers, steps, telemetry)
+        banner = _Banner(settings, _address(listener), fed, new_secret, show_key=show_key)
+        await _run(door, listener, runner, telemetry, banner)
+    return 0
+
+
+class _House:
+    """The rooms below the door, built once."""
+
+    def __init__(self, store: SqlStore, telemetry: Telemetry, clock: SlewedClock) -> None:
+        self.store, self.telemetry, self.clock = store, telemetry, clock
+        self.catalog = Catalog(store, clock)
+        self.broker = Broker(store, clock, telemetry)
+        self.keys = Keys(store, clock)
+        self.platform = Platform(store, self.catalog, self.broker, telemetry, clock)
+        self._version: int | None = None
+
+    def consumer(self, account_id: str, queue_name: str, handler: Any, env: Any) -> QueueConsumer:
+        """Make the consumer that feeds a handler."""
+        return QueueConsumer(
+            self.store,
+            self.catalog,
+            self.broker,
+            self.telemetry,
+            self.clock,
+            account_id=account_id,
+            queue_name=queue_name,
+            handler=handler,
+            env=env,
+        )
+
+    def door(self, applications: Sequence[App], book: MetricsBook, keyless: Key | None) -> Door:
+        """Make the HTTP door with every route there is."""
+        desk = Desk(
+            self.store,
+            self.catalog,
+            self.broker,
+            self.keys,
+            Subscriptions(self.store, self.clock),
+            self.telemetry,
+            self.clock,
+        )
+        open_routes = health.routes()
+        routes: list[Route] = [route for application in applications for route in application.routes]
+        for module in (queues, messages, subscriptions, accounts, keys):
+            routes += module.ROUTES
+        routes += book.routes()
+        routes.append(openapi.route([*open_routes, *routes]))
+        return Door(desk, routes, open_routes, keyless)
+
+    async def notice_others(self) -> None:
+        """Look keys and queues up anew after another process has written to the file."""
+        version = await self.store.foreign_version()
+        if version != self._version:
+            if self._version is not None:
+                await self.keys.load()
+                self.catalog.forget()
+            self._version = version
+
+
+async def _first_keys(keys: Keys, settings: Settings) -> str | None:
+    """Set the key of the environment; make an admin key when there is none at all, and give its secret."""
+    await keys.replace_from_environment(settings.account_id, settings.admin_token)
+    if keys.accounts():
+        return None
+    _, secret = await keys.create(settings.account_id, Role.ADMIN)
+    return secret
+
+
+async def _furnish(
+    house: _House, settings: Settings, file: WranglerFile | None, program: App, applications: Sequence[App]
+) -> tuple[list[QueueConsumer], list[Queue]]:
+    """Make the queues that file, applications and program name; give the consumers to run and the program's queues."""
+    account_id = settings.account_id
+    for account in sorted({account_id, *house.keys.accounts()}):
+        for application in applications:
+            await ensure_queues(house.platform, account, application.queues)
+    await ensure_queues(house.platform, account_id, program.queues)
+    if file is not None:
+        for warning in file.warnings:
+            house.telemetry.emit("configuration.warning", file=str(file.path), warning=warning)
+        for act in await apply_file(house.catalog, account_id, file):
+            house.telemetry.emit("configuration.applied", act=act)
+    bindings = {producer.binding: producer.queue for producer in file.producers} if file else {}
+    env = house.platform.env(account_id, bindings, file.variables if file else {})
+    fed = await attach_handlers(house.catalog, account_id, program.handlers)
+    consumers = [house.consumer(account_id, name, handler, env) for name, handler in program.handlers.items()]
+    for application in applications:
+        for name, handler in application.handlers.items():
+            if name not in program.handlers:
+                consumers += [house.consumer(account, name, handler, env) for account in house.keys.accounts()]
+    return consumers, fed
+
+
+async def _run(
+    door: Door, listener: socket.socket, runner: Runner, telemetry: Telemetry, banner: "Callable[[], None]"
+) -> None:
+    """Serve until a signal; then stop receiving, finish, settle. A second signal waits for nothing."""
+    stopping = asyncio.Event()
+
+    def on_signal() -> None:
+        if stopping.is_set():
+            server.force_exit = True
+            runner.abandon()
+        stopping.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    server = _Server(
+        uvicorn.Config(
+            door,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+            backlog=BACKLOG_CONNECTIONS,
+        )
+    )
+    runner.start()
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event for it
+        await asyncio.sleep(0.005)
+    telemetry.emit("server.started", address=_address(listener), version=__version__, process=os.getpid())
+    banner()
+    waiting = asyncio.create_task(stopping.wait())
+    await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    telemetry.emit("server.stopping")
+    server.should_exit = True
+    await asyncio.gather(serving, runner.stop())
+    telemetry.emit("server.stopped")
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to us."""
+        yield
+
+
+class _Banner:
+    """What a person reads who has just started the server."""
+
+    def __init__(
+        self, settings: Settings, address: str, fed: Sequence[Queue], new_secret: str | None, *, show_key: bool
+    ) -> None:
+        self._settings, self._address, self._fed = settings, address, fed
+        self._new_secret, self._show_key = new_secret, show_key
+
+    def __call__(self) -> None:
+        """Print where the server is, the key if it is new, and a line to try."""
+        secret = self._new_secret
+        print(f"\nMillrace {__version__} serves {self._settings.data} on {self._address}", file=sys.stderr)
+        if secret:
+            print(
+                f"Admin key of account '{self._settings.account_id}', shown this once:\n\n    {secret}\n",
+                file=sys.stderr,
+            )
+        elif self._show_key and self._settings.admin_token:
+            secret = self._settings.admin_token
+            print(f"Admin key of account '{self._settings.account_id}':\n\n    {secret}\n", file=sys.stderr)
+        print(f"Send something:\n\n    {self._example(secret or '$MILLRACE_TOKEN')}\n", file=sys.stderr, flush=True)
+
+    def _example(self, secret: str) -> str:
+        if self._fed:
+            path = f"/client/v4/accounts/{self._settings.account_id}/queues/{self._fed[0].id}/messages"
+            body = '{"body": {"name": "world"}}'
+        else:
+            path, body = "/events", '{"payload": {"hello": "world"}}'
+        quote = '"' if secret.startswith("$") else "'"
+        return f"curl {self._address}{path} -H {quote}Authorization: Bearer {secret}{quote} -d '{body}'"
+
+
+def _keyless(settings: Settings) -> Key | None:
+    """Give whom callers without a key stand for: nobody, but in local mode."""
+    if settings.auth_mode != "local":
+        return None
+    return Key(id="local", account_id=settings.account_id, role=Role.ADMIN, created_at_ms=0, hint="")
+
+
+def _check_integrity(prepared: Prepared, telemetry: Telemetry, stack: AsyncExitStack) -> None:
+    """Read the database for damage: before the start when that is quick, else beside it."""
+    if is_small(prepared.database):
+        damage = find_damage(prepared.database)
+        if damage:
+            telemetry.emit("store.corrupt", damage=damage, database=str(prepared.database))
+            raise StoreRefused(f"{prepared.database} is corrupt: {damage[0]}. Restore a backup.")
+        return
+    task = asyncio.create_task(_check_beside(prepared, telemetry))
+    stack.callback(task.cancel)
+
+
+async def _check_beside(prepared: Prepared, telemetry: Telemetry) -> None:
+    damage = await asyncio.to_thread(find_damage, prepared.database)
+    event = "store.corrupt" if damage else "store.checked"
+    telemetry.emit(event, damage=damage, database=str(prepared.database))
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(f"cannot listen on {host} port {port}: {error.strerror}; try another --port") from None
+    listener.setblocking(False)
+    return listener
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _raise_open_files() -> None:
+    """Allow as many connections as the system lets us; the usual soft limit of 1024 is few for a server."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,83 @@
+"""Handlers: functions that are called with a batch, and what their end means."""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from millrace.batch import MessageBatch
+from millrace.settlement import Ack, Outcome, Reject, Retry
+
+Handler = Callable[..., Any]
+Call = Callable[[MessageBatch, Any], Awaitable[None]]
+
+
+class PermanentError(Exception):
+    """Raise it when no further delivery can succeed: the messages go to the dead-letter queue."""
+
+
+class RetryLater(Exception):
+    """Raise it to have the messages delivered again after so many seconds."""
+
+    def __init__(self, delay_seconds: float) -> None:
+        super().__init__(f"retry in {delay_seconds} s")
+        self.delay_seconds = delay_seconds
+
+
+class Context:
+    """What a handler is given beside the batch and its bindings."""
+
+    def __init__(self) -> None:
+        self._awaited: list[Awaitable[Any]] = []
+
+    def wait_until(self, awaitable: Awaitable[Any]) -> None:
+        """Have this finish before the batch counts as handled; if it fails, the batch fails."""
+        self._awaited.append(asyncio.ensure_future(awaitable))
+
+    async def finish(self) -> None:
+        """Wait for all that was given to `wait_until`."""
+        await asyncio.gather(*self._awaited)
+
+
+def as_call(handler: Handler) -> Call:
+    """Make one async call of a handler that takes (batch), (batch, env) or (batch, env, ctx), async or not.
+
+    A plain function runs in a thread, so that it cannot stop the loop.
+    """
+    count = _arguments_of(handler)
+    is_async = inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__)
+
+    async def call(batch: MessageBatch, env: Any) -> None:
+        context = Context()
+        arguments = (batch, env, context)[:count]
+        try:
+            if is_async:
+                await handler(*arguments)
+            else:
+                await asyncio.to_thread(handler, *arguments)
+            await context.finish()
+        except SystemExit as error:  # a handler may end itself, not the server
+            raise RuntimeError(f"the handler called exit({error.code})") from error
+
+    return call
+
+
+def outcome_of(error: BaseException | None) -> Outcome:
+    """Say what a handler's end means for the messages it did not speak for."""
+    match error:
+        case None:
+            return Ack()
+        case PermanentError():
+            return Reject(str(error) or "PermanentError")
+        case RetryLater():
+            return Retry(error.delay_seconds)
+        case _:
+            return Retry(reason=type(error).__name__)
+
+
+def _arguments_of(handler: Handler) -> int:
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = inspect.signature(handler).parameters.values()
+    if any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters):
+        return 3
+    return max(1, min(3, sum(parameter.kind in kinds for parameter in parameters)))

@@ -1,0 +1,252 @@
+"""Cloudflare's envelope around results, and its shapes for queues, consumers and messages."""
+
+import base64
+from collections.abc import Sequence
+from typing import Generic, Literal, TypeVar
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from millrace.clock import iso_milliseconds
+from millrace.http.routes import Answer
+from millrace.message import Backlog, ContentType, Message
+from millrace.queue import Consumer, Queue
+
+T = TypeVar("T")
+
+_encode = msgspec.json.Encoder().encode
+
+
+class PageInfo(msgspec.Struct, frozen=True):
+    """Where a page stands in its list."""
+
+    page: int
+    per_page: int
+    count: int
+    total_count: int
+    total_pages: int
+
+
+class Success(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """Every answer of the v4 API that is no error."""
+
+    success: Literal[True] = True
+    errors: tuple[str, ...] = ()
+    messages: tuple[str, ...] = ()
+    result: T
+    result_info: PageInfo | UnsetType = UNSET
+
+
+class Metrics(msgspec.Struct, frozen=True):
+    """A queue's backlog; the oldest time is 0 when it is empty."""
+
+    backlog_count: int
+    backlog_bytes: int
+    oldest_message_timestamp_ms: int
+
+
+class MetricsHolder(msgspec.Struct, frozen=True):
+    """Metrics, one level down."""
+
+    metrics: Metrics
+
+
+class Pushed(msgspec.Struct, frozen=True):
+    """The result of both push routes."""
+
+    metadata: MetricsHolder
+
+
+class PulledMessage(msgspec.Struct, frozen=True):
+    """One leased message; the body is base64 unless its content type is text."""
+
+    id: str
+    lease_id: str
+    attempts: int
+    timestamp_ms: int
+    body: str
+    metadata: dict[str, str]
+
+
+class Pulled(msgspec.Struct, frozen=True):
+    """The result of a pull."""
+
+    message_backlog_count: int
+    messages: list[PulledMessage]
+    metadata: MetricsHolder
+
+
+class PeekedMessage(msgspec.Struct, frozen=True):
+    """One message as it waits; `ref` names it for a purge."""
+
+    id: str
+    attempts: int
+    body: str
+    metadata: dict[str, str]
+    ref: str
+    timestamp_ms: int
+
+
+class Peeked(msgspec.Struct, frozen=True):
+    """The result of a peek; `cursor` goes into the next one, and is absent at the end."""
+
+    messages: list[PeekedMessage]
+    cursor: str | UnsetType = UNSET
+
+
+class SettingsObject(msgspec.Struct, frozen=True):
+    """A queue's settings; a queue that keeps its messages without end shows no retention."""
+
+    delivery_delay: int
+    delivery_paused: bool
+    message_retention_period: int | UnsetType = UNSET
+    max_backlog_messages: int | UnsetType = UNSET
+    max_backlog_bytes: int | UnsetType = UNSET
+
+
+class ConsumerSettingsObject(msgspec.Struct, frozen=True, kw_only=True):
+    """A consumer's settings in effect: waiting time and concurrency of a worker, visibility timeout of http_pull."""
+
+    batch_size: int
+    max_retries: int
+    max_wait_time_ms: int | UnsetType = UNSET
+    max_concurrency: int | None | UnsetType = UNSET
+    visibility_timeout_ms: int | UnsetType = UNSET
+    retry_delay: int
+
+
+class ConsumerObject(msgspec.Struct, frozen=True, kw_only=True):
+    """A consumer. `script` and `script_name` are the same; clients read one or the other."""
+
+    consumer_id: str
+    type: Literal["worker", "http_pull"]
+    queue_name: str
+    queue_id: str
+    script: str | UnsetType = UNSET
+    script_name: str | UnsetType = UNSET
+    dead_letter_queue: str
+    created_on: str
+    settings: ConsumerSettingsObject
+
+
+class Producer(msgspec.Struct, frozen=True):
+    """What sends into a queue."""
+
+    type: str
+    script: str
+
+
+class QueueObject(msgspec.Struct, frozen=True, kw_only=True):
+    """A queue with its producers and its consumer."""
+
+    queue_id: str
+    queue_name: str
+    created_on: str
+    modified_on: str
+    producers: list[Producer]
+    producers_total_count: int
+    consumers: list[ConsumerObject]
+    consumers_total_count: int
+    jurisdiction: str | UnsetType = UNSET
+    settings: SettingsObject
+
+
+def success(result: object) -> Answer:
+    """Wrap a result."""
+    return Answer(_encode(Success(result=result)))
+
+
+def page(items: Sequence[object], number: int, per_page: int) -> Answer:
+    """Wrap one page of a list; pages past the end are empty."""
+    chosen = list(items[(number - 1) * per_page : number * per_page])
+    info = PageInfo(number, per_page, len(chosen), len(items), -(-len(items) // per_page))
+    return Answer(_encode(Success(result=chosen, result_info=info)))
+
+
+def metrics(backlog: Backlog) -> Metrics:
+    """Show a backlog."""
+    return Metrics(backlog.count, backlog.bytes, backlog.oldest_sent_at_ms)
+
+
+def queue_object(queue: Queue) -> QueueObject:
+    """Show a queue."""
+    settings = queue.settings
+    return QueueObject(
+        queue_id=queue.id,
+        queue_name=queue.name,
+        created_on=iso_milliseconds(queue.created_at_ms),
+        modified_on=iso_milliseconds(queue.modified_at_ms),
+        producers=[Producer("worker", script) for script in queue.producers],
+        producers_total_count=len(queue.producers),
+        consumers=[consumer_object(queue, queue.consumer)] if queue.consumer else [],
+        consumers_total_count=1 if queue.consumer else 0,
+        jurisdiction=_or_unset(queue.jurisdiction),
+        settings=SettingsObject(
+            settings.delivery_delay,
+            settings.delivery_paused,
+            _or_unset(settings.message_retention_period),
+            _or_unset(settings.max_backlog_messages),
+            _or_unset(settings.max_backlog_bytes),
+        ),
+    )
+
+
+def consumer_object(queue: Queue, consumer: Consumer) -> ConsumerObject:
+    """Show a consumer."""
+    given = consumer.settings
+    is_worker = consumer.type == "worker"
+    return ConsumerObject(
+        consumer_id=consumer.id,
+        type=consumer.type,
+        queue_name=queue.name,
+        queue_id=queue.id,
+        script=consumer.script_name if is_worker else UNSET,
+        script_name=consumer.script_name if is_worker else UNSET,
+        dead_letter_queue=consumer.dead_letter_queue or "",
+        created_on=iso_milliseconds(consumer.created_at_ms),
+        settings=ConsumerSettingsObject(
+            batch_size=given.batch_size,
+            max_retries=given.max_retries,
+            max_wait_time_ms=given.max_wait_time_ms if is_worker else UNSET,
+            max_concurrency=given.max_concurrency if is_worker else UNSET,
+            visibility_timeout_ms=UNSET if is_worker else given.visibility_timeout_ms,
+            retry_delay=given.retry_delay,
+        ),
+    )
+
+
+def pulled_message(message: Message) -> PulledMessage:
+    """Show a leased message."""
+    return PulledMessage(
+        message.id, str(message.lease), message.attempts, message.sent_at_ms, _body(message), _metadata(message)
+    )
+
+
+def peeked_message(message: Message) -> PeekedMessage:
+    """Show a waiting message."""
+    return PeekedMessage(
+        message.id, message.attempts, _body(message), _metadata(message), message.ref, message.sent_at_ms
+    )
+
+
+def _body(message: Message) -> str:
+    if message.content_type == ContentType.TEXT:
+        return message.body.decode()
+    return base64.b64encode(message.body).decode()
+
+
+def _metadata(message: Message) -> dict[str, str]:
+    shown = {"CF-Content-Type": message.content_type, "CF-sourceMessageSource": message.source}
+    if message.headers:
+        shown.update(message.headers)
+    if message.origin_queue_id is not None:
+        shown["Millrace-Origin-Queue"] = message.origin_queue_id
+        shown["Millrace-Reason"] = message.reason or ""
+    return shown
+
+
+V = TypeVar("V")
+
+
+def _or_unset(value: V | None) -> V | UnsetType:
+    return UNSET if value is None else value

@@ -1,0 +1,280 @@
+"""Push, pull, ack, peek and purge by reference, as Cloudflare's v4 API has them."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from millrace import limits
+from millrace.access.scopes import Scope
+from millrace.errors import (
+    BacklogFull,
+    BatchCountWrong,
+    BatchTooLarge,
+    BodyDoesNotFit,
+    DeliveryPaused,
+    InvalidBatchDelay,
+    InvalidMessage,
+    InvalidRequest,
+    MessageTooLarge,
+    PullNotEnabled,
+    QueueNotFound,
+)
+from millrace.http.desk import Desk, queue_of
+from millrace.http.envelope import (
+    Metrics,
+    MetricsHolder,
+    Peeked,
+    Pulled,
+    Pushed,
+    metrics,
+    peeked_message,
+    pulled_message,
+    success,
+)
+from millrace.http.queues import Q
+from millrace.http.request import Request, Shape
+from millrace.http.routes import Answer, Route
+from millrace.message import Backlog, ContentType, Lease, Outgoing, check_json, decode_base64
+from millrace.settlement import Ack, Outcome, Retry
+
+M = f"{Q}/{{queue_id}}/messages"
+
+Delay = Annotated[float, Meta(ge=0, le=limits.DELAY_SECONDS)]
+
+
+class PushBody(msgspec.Struct, frozen=True):
+    """One message; the body is any JSON value, a string (text) or base64 (bytes, v8)."""
+
+    body: msgspec.Raw
+    content_type: Literal["json", "text", "bytes", "v8"] | None = None
+    delay_seconds: Delay | None = None
+
+
+class PushBatchBody(msgspec.Struct, frozen=True):
+    """1 to 100 messages."""
+
+    messages: list[PushBody]
+    delay_seconds: Delay | None = None
+
+
+class PullBody(msgspec.Struct, frozen=True):
+    """How many to take and for how long; `visibility_timeout` is another word for the latter."""
+
+    batch_size: Annotated[int, Meta(ge=1, le=limits.CONSUMER_BATCH_SIZE)] | None = None
+    visibility_timeout_ms: Annotated[int, Meta(ge=0, le=limits.VISIBILITY_TIMEOUT_MS_MAX)] | None = None
+    visibility_timeout: Annotated[int, Meta(ge=0, le=limits.VISIBILITY_TIMEOUT_MS_MAX)] | None = None
+
+
+class LeaseBody(msgspec.Struct, frozen=True):
+    """One lease that is acknowledged."""
+
+    lease_id: str
+
+
+class RetryBody(msgspec.Struct, frozen=True):
+    """One lease whose message is to be delivered again."""
+
+    lease_id: str
+    delay_seconds: Delay | None = None
+
+
+class AckBody(msgspec.Struct, frozen=True):
+    """Leases to settle, any number."""
+
+    acks: list[LeaseBody] | None = None
+    retries: list[RetryBody] | None = None
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """How many messages changed state, and what is to say of the other leases."""
+
+    ackCount: int  # noqa: N815 - the name on the wire
+    retryCount: int  # noqa: N815
+    warnings: dict[str, str]
+
+
+class ExtendBody(msgspec.Struct, frozen=True):
+    """Leases that are to end later: so many milliseconds from now."""
+
+    lease_ids: list[str]
+    visibility_timeout_ms: Annotated[int, Meta(ge=0, le=limits.VISIBILITY_TIMEOUT_MS_MAX)]
+
+
+class Extended(msgspec.Struct, frozen=True):
+    """How many leases were still current, and which were not."""
+
+    extended: int
+    warnings: dict[str, str]
+
+
+class PeekBody(msgspec.Struct, frozen=True):
+    """How many to show, after which cursor."""
+
+    batch_size: Annotated[int, Meta(ge=1, le=limits.PEEK_MESSAGES)] | None = None
+    cursor: Annotated[str, Meta(pattern="^[0-9a-f]{16}$")] | None = None
+
+
+class RefBody(msgspec.Struct, frozen=True):
+    """One message by its ref."""
+
+    ref: str
+
+
+class DiscardBody(msgspec.Struct, frozen=True):
+    """Messages to delete for good."""
+
+    refs: list[RefBody]
+
+
+class Discarded(msgspec.Struct, frozen=True):
+    """A warning for each ref that named no message."""
+
+    errors: list[str]
+    warnings: dict[str, str]
+
+
+METADATA: tuple[tuple[str, Any], ...] = (
+    ("$.messages[...].content_type", InvalidMessage),
+    ("$.messages[...].delay_seconds", InvalidMessage),
+    ("$.content_type", InvalidMessage),
+)
+PUSH = Shape(PushBody, parts=(*METADATA, ("$.delay_seconds", InvalidMessage)))
+PUSH_BATCH = Shape(PushBatchBody, parts=(*METADATA, ("$.delay_seconds", InvalidBatchDelay)))
+PULL = Shape(PullBody, InvalidRequest)
+ACK = Shape(AckBody, parts=(("$.retries[...].delay_seconds", InvalidMessage),))
+EXTEND = Shape(ExtendBody, InvalidRequest)
+PEEK = Shape(PeekBody, InvalidRequest)
+DISCARD = Shape(DiscardBody, InvalidRequest)
+STALE = "the lease no longer counts: its message was settled, or its time is over"
+
+
+async def push(desk: Desk, request: Request) -> Answer:
+    """Send one message; the answer comes when it is on disk."""
+    queue = await queue_of(desk, request)
+    _, backlog = await desk.broker.send(queue, _outgoing(PUSH.read(request.body)))
+    return success(_pushed(backlog))
+
+
+async def push_batch(desk: Desk, request: Request) -> Answer:
+    """Send 1 to 100 messages, all or none."""
+    queue = await queue_of(desk, request)
+    body: PushBatchBody = PUSH_BATCH.read(request.body)
+    if len(body.messages) > limits.BATCH_MESSAGES:
+        raise BatchCountWrong(f"the batch has {len(body.messages)} messages; expected 1 to {limits.BATCH_MESSAGES}")
+    outgoing = [_outgoing(message) for message in body.messages]
+    return success(_pushed(await desk.broker.send_batch(queue, outgoing, delay_seconds=body.delay_seconds)))
+
+
+async def pull(desk: Desk, request: Request) -> Answer:
+    """Lease ready messages."""
+    queue = await queue_of(desk, request)
+    body: PullBody = PULL.read(request.body)
+    lease_ms = body.visibility_timeout if body.visibility_timeout_ms is None else body.visibility_timeout_ms
+    received = await desk.broker.pull(queue, body.batch_size, lease_ms)
+    backlog = received.backlog or Backlog(0, 0, 0)
+    messages = [pulled_message(message) for message in received.messages]
+    return success(Pulled(backlog.count, messages, MetricsHolder(metrics(backlog))))
+
+
+async def ack(desk: Desk, request: Request) -> Answer:
+    """Acknowledge and retry leased messages."""
+    queue = await queue_of(desk, request)
+    body: AckBody = ACK.read(request.body)
+    wanted: list[tuple[str, Outcome]] = [(entry.lease_id, Ack()) for entry in body.acks or ()]
+    wanted += [(entry.lease_id, Retry(entry.delay_seconds)) for entry in body.retries or ()]
+    parsed = [(text, Lease.parse(text), outcome) for text, outcome in wanted]
+    outcomes = [(lease, outcome) for _, lease, outcome in parsed if lease is not None]
+    settlements = iter(await desk.broker.settle(queue, outcomes))
+    counts = {Ack: 0, Retry: 0}
+    warnings = {}
+    for text, lease, outcome in parsed:
+        if lease is None:
+            warnings[text] = "not a lease id"
+        elif next(settlements) is None:
+            warnings[text] = STALE
+        else:
+            counts[type(outcome)] += 1
+    return success(Settled(counts[Ack], counts[Retry], warnings))
+
+
+async def extend(desk: Desk, request: Request) -> Answer:
+    """Let leases end later, while the work goes on."""
+    queue = await queue_of(desk, request)
+    body: ExtendBody = EXTEND.read(request.body)
+    leases = {text: Lease.parse(text) for text in body.lease_ids}
+    current = await desk.broker.extend(
+        queue, [lease for lease in leases.values() if lease is not None], body.visibility_timeout_ms
+    )
+    stale = {text: STALE for text, lease in leases.items() if lease is None or lease.key not in current}
+    return success(Extended(len(leases) - len(stale), stale))
+
+
+async def peek(desk: Desk, request: Request) -> Answer:
+    """Show waiting, delayed and leased messages without taking them."""
+    queue = await queue_of(desk, request)
+    body: PeekBody = PEEK.read(request.body)
+    limit = limits.PULL_BATCH_SIZE if body.batch_size is None else body.batch_size
+    after_key = min(int(body.cursor, 16), (1 << 63) - 1) if body.cursor else 0
+    messages = await desk.broker.peek(queue, limit, after_key)
+    cursor: str | UnsetType = f"{messages[-1].lease.key:016x}" if len(messages) == limit else UNSET
+    return success(Peeked([peeked_message(message) for message in messages], cursor))
+
+
+async def discard(desk: Desk, request: Request) -> Answer:
+    """Delete chosen messages for good."""
+    queue = await queue_of(desk, request)
+    body: DiscardBody = DISCARD.read(request.body)
+    refs = [entry.ref for entry in body.refs]
+    found = await desk.broker.discard(queue, refs)
+    warnings = {ref: "no such message" for ref, was_there in zip(refs, found, strict=True) if not was_there}
+    return success(Discarded([], warnings))
+
+
+async def show_metrics(desk: Desk, request: Request) -> Answer:
+    """Count a queue's backlog."""
+    return success(metrics(await desk.broker.backlog(await queue_of(desk, request))))
+
+
+def _outgoing(given: PushBody) -> Outgoing:
+    content_type = ContentType(given.content_type or "json")
+    raw = bytes(given.body)
+    if content_type is ContentType.JSON:
+        body = check_json(raw)
+    else:
+        text = _string(raw, content_type)
+        body = text.encode() if content_type is ContentType.TEXT else decode_base64(text)
+    return Outgoing(body=body, content_type=content_type, delay_seconds=given.delay_seconds, source="http")
+
+
+def _string(raw: bytes, content_type: ContentType) -> str:
+    try:
+        text: str = msgspec.json.decode(raw, type=str)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidMessage(f"body of content type {content_type} is not a string: {error}") from None
+    return text
+
+
+def _pushed(backlog: Backlog) -> Pushed:
+    return Pushed(MetricsHolder(metrics(backlog)))
+
+
+SENDS = (BodyDoesNotFit, InvalidMessage, MessageTooLarge, BacklogFull, QueueNotFound)
+
+ROUTES = [
+    Route(method="POST", path=M, handle=push, scope=Scope.SEND, takes=PUSH, gives=Pushed, refuses=SENDS),
+    Route(method="POST", path=f"{M}/batch", handle=push_batch, scope=Scope.SEND, takes=PUSH_BATCH, gives=Pushed,
+          refuses=(*SENDS, InvalidBatchDelay, BatchCountWrong, BatchTooLarge)),
+    Route(method="POST", path=f"{M}/pull", handle=pull, scope=Scope.TAKE, takes=PULL, gives=Pulled,
+          refuses=(InvalidRequest, PullNotEnabled, DeliveryPaused, QueueNotFound)),
+    Route(method="POST", path=f"{M}/ack", handle=ack, scope=Scope.TAKE, takes=ACK, gives=Settled,
+          refuses=(BodyDoesNotFit, InvalidMessage, QueueNotFound)),
+    Route(method="POST", path=f"{M}/extend", handle=extend, scope=Scope.TAKE, takes=EXTEND, gives=Extended,
+          refuses=(InvalidRequest, QueueNotFound)),
+    Route(method="POST", path=f"{M}/peek", handle=peek, scope=Scope.PEEK, takes=PEEK, gives=Peeked,
+          refuses=(InvalidRequest, QueueNotFound)),
+    Route(method="POST", path=f"{M}/purge", handle=discard, scope=Scope.PURGE, takes=DISCARD, gives=Discarded,
+          refuses=(InvalidRequest, QueueNotFound)),
+    Route(method="GET", path=f"{Q}/{{queue_id}}/metrics", handle=show_metrics, scope=Scope.READ, gives=Metrics,
+          refuses=(QueueNotFound,)),
+]  # fmt: skip

@@ -1,0 +1,107 @@
+"""Counts and times for Prometheus, kept per account so that none sees another's queues."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from millrace.access.scopes import Scope
+from millrace.http.desk import Desk
+from millrace.http.request import Request
+from millrace.http.routes import Answer, Route
+from millrace.message import Backlog
+
+COUNTED = {
+    "message.sent": "Messages stored",
+    "message.received": "Deliveries begun",
+    "message.acked": "Messages acknowledged",
+    "message.released": "Messages released for another delivery",
+    "message.buried": "Messages moved to a dead-letter queue",
+    "message.dropped": "Messages dropped after their last delivery",
+    "message.expired": "Messages removed by retention",
+    "message.redriven": "Messages moved back to where they came from",
+    "lease.stale": "Settlements that came too late",
+    "handler.failed": "Handler calls that failed",
+}
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+
+
+class _AccountMetrics:
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.counters = {
+            name: Counter(f"millrace_{name.replace('.', '_')}", text, ["queue"], registry=self.registry)
+            for name, text in COUNTED.items()
+        }
+        self.send_seconds = Histogram(
+            "millrace_send_seconds", "Time until a send was on disk", registry=self.registry, buckets=SECONDS
+        )
+        self.handler_seconds = Histogram(
+            "millrace_handler_seconds", "Time of handler calls", ["queue"], registry=self.registry, buckets=SECONDS
+        )
+        ProcessCollector(registry=self.registry)
+        self.children: dict[tuple[str, str], Any] = {}
+
+    def count(self, name: str, queue: str, count: int) -> None:
+        child = self.children.get((name, queue))
+        if child is None:
+            child = self.children[name, queue] = self.counters[name].labels(queue)
+        child.inc(count)
+
+
+class MetricsBook:
+    """A subscriber that counts, and the route that shows the counts."""
+
+    def __init__(self) -> None:
+        self._accounts: defaultdict[str, _AccountMetrics] = defaultdict(_AccountMetrics)
+
+    def __call__(self, name: str, fields: dict[str, Any]) -> None:
+        """Count an event."""
+        if name in COUNTED:
+            account = self._accounts[fields["account_id"]]
+            account.count(name, fields["queue"], fields.get("count", 1))
+            if name == "message.sent":
+                account.send_seconds.observe(fields["duration_ms"] / 1000)
+        elif name == "handler.returned":
+            account = self._accounts[fields["account_id"]]
+            account.handler_seconds.labels(fields["queue"]).observe(fields["duration_ms"] / 1000)
+
+    async def show(self, desk: Desk, request: Request) -> Answer:
+        """Show counts, times and backlogs of the account's queues to Prometheus."""
+        key = request.key
+        backlogs = await desk.store.backlogs(key.account_id)
+        reached = {name: backlog for name, backlog in backlogs.items() if key.reaches(name)}
+        shown = CollectorRegistry()
+        shown.register(_Backlogs(reached, desk.clock()))
+        registry = self._accounts[key.account_id].registry
+        text = generate_latest(shown) + (generate_latest(registry) if key.queues is None else b"")
+        return Answer(text, content_type=CONTENT_TYPE_PLAIN_0_0_4.encode())
+
+    def routes(self) -> list[Route]:
+        """Give the route."""
+        return [
+            Route(method="GET", path="/metrics", handle=self.show, scope=Scope.READ, gives=str, media_type="text/plain")
+        ]
+
+
+class _Backlogs(Collector):
+    """Gauges read from the store when somebody looks."""
+
+    def __init__(self, backlogs: Mapping[str, Backlog], now_ms: int) -> None:
+        self._backlogs, self._now_ms = backlogs, now_ms
+
+    def collect(self) -> Iterator[Metric]:
+        messages = GaugeMetricFamily("millrace_backlog_messages", "Messages not yet settled", labels=["queue"])
+        size = GaugeMetricFamily("millrace_backlog_bytes", "Bytes not yet settled", labels=["queue"])
+        age = GaugeMetricFamily("millrace_oldest_message_age_seconds", "Age of the oldest message", labels=["queue"])
+        for name, backlog in self._backlogs.items():
+            messages.add_metric([name], backlog.count)
+            size.add_metric([name], backlog.bytes)
+            oldest = backlog.oldest_sent_at_ms
+            age.add_metric([name], max(0, self._now_ms - oldest) / 1000 if oldest else 0)
+        yield from (messages, size, age)

@@ -1,0 +1,267 @@
+"""Queues and their consumers, as Cloudflare's v4 API has them."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from millrace import limits
+from millrace.access.scopes import Scope
+from millrace.clock import iso_milliseconds
+from millrace.errors import (
+    ConsumerExists,
+    ConsumerNotFound,
+    InvalidConsumerSettings,
+    InvalidQueueName,
+    InvalidQueueSettings,
+    InvalidRequest,
+    QueueNameTaken,
+    QueueNotFound,
+)
+from millrace.http.desk import Desk, queue_of
+from millrace.http.envelope import ConsumerObject, QueueObject, consumer_object, page, queue_object, success
+from millrace.http.request import Request, Shape
+from millrace.http.routes import Answer, Route
+
+Q = "/client/v4/accounts/{account_id}/queues"
+
+DelaySeconds = Annotated[int, Meta(ge=0, le=limits.DELAY_SECONDS)]
+
+
+class SettingsBody(msgspec.Struct, frozen=True):
+    """Settings of a queue, each optional."""
+
+    delivery_delay: DelaySeconds | UnsetType = UNSET
+    delivery_paused: bool | UnsetType = UNSET
+    message_retention_period: (
+        Annotated[int, Meta(ge=limits.RETENTION_SECONDS_MIN, le=limits.RETENTION_SECONDS_MAX)] | UnsetType
+    ) = UNSET
+
+
+class CreateQueue(msgspec.Struct, frozen=True):
+    """A new queue."""
+
+    queue_name: str
+    settings: SettingsBody | None = None
+    jurisdiction: Literal["eu", "us", "fedramp"] | None = None
+
+
+class ChangeQueue(msgspec.Struct, frozen=True):
+    """A new name, new settings, or both."""
+
+    queue_name: str | None = None
+    settings: SettingsBody | None = None
+
+
+class ConsumerSettingsBody(msgspec.Struct, frozen=True):
+    """Settings of a consumer, each optional."""
+
+    batch_size: Annotated[int, Meta(ge=1, le=limits.CONSUMER_BATCH_SIZE)] | UnsetType = UNSET
+    max_retries: Annotated[int, Meta(ge=0, le=limits.MAX_RETRIES)] | UnsetType = UNSET
+    max_wait_time_ms: Annotated[int, Meta(ge=0, le=limits.MAX_WAIT_TIME_MS)] | UnsetType = UNSET
+    max_concurrency: Annotated[int, Meta(ge=1, le=limits.MAX_CONCURRENCY)] | None | UnsetType = UNSET
+    visibility_timeout_ms: Annotated[int, Meta(ge=0, le=limits.VISIBILITY_TIMEOUT_MS_MAX)] | UnsetType = UNSET
+    retry_delay: DelaySeconds | UnsetType = UNSET
+
+
+class ConsumerBody(msgspec.Struct, frozen=True):
+    """A consumer; a worker needs a script name."""
+
+    type: Literal["worker", "http_pull"]
+    script_name: str | None = None
+    environment_name: str | None = None
+    dead_letter_queue: str | None = None
+    settings: ConsumerSettingsBody | None = None
+
+
+class PurgeBody(msgspec.Struct, frozen=True):
+    """The word that a purge is meant."""
+
+    delete_messages_permanently: Literal[True]
+
+
+class PurgeStatus(msgspec.Struct, frozen=True):
+    """When the last purge began and ended; nothing before the first."""
+
+    started_at: str | UnsetType = UNSET
+    completed: str | UnsetType = UNSET
+
+
+class Redriven(msgspec.Struct, frozen=True):
+    """How many messages went back to where they came from."""
+
+    redriven: int
+
+
+SETTINGS = (("$.settings", InvalidQueueSettings),)
+CONSUMER_SETTINGS = (("$.settings", InvalidConsumerSettings),)
+CREATE = Shape(CreateQueue, InvalidRequest, SETTINGS)
+CHANGE = Shape(ChangeQueue, InvalidRequest, SETTINGS)
+CONSUMER = Shape(ConsumerBody, InvalidRequest, CONSUMER_SETTINGS)
+PURGE = Shape(PurgeBody, InvalidRequest)
+
+
+async def create_queue(desk: Desk, request: Request) -> Answer:
+    """Create a queue."""
+    body: CreateQueue = CREATE.read(request.body)
+    request.key.check_queue(body.queue_name)
+    queue = await desk.catalog.create(
+        request.key.account_id, body.queue_name, _set_of(body.settings), jurisdiction=body.jurisdiction
+    )
+    return success(queue_object(queue))
+
+
+async def list_queues(desk: Desk, request: Request) -> Answer:
+    """List queues, oldest first, or those of exactly the given names."""
+    queues = await desk.catalog.queues(request.key.account_id, request.query.get("name", ()))
+    shown = [queue for queue in queues if request.key.reaches(queue.name)]
+    number = request.number("page", 1, 1_000_000_000)
+    per_page = request.number("per_page", limits.QUEUES_PER_PAGE, limits.QUEUES_PER_PAGE_MAX)
+    return page([queue_object(queue) for queue in shown], number, per_page)
+
+
+async def get_queue(desk: Desk, request: Request) -> Answer:
+    """Show a queue."""
+    return success(queue_object(await queue_of(desk, request)))
+
+
+async def replace_queue(desk: Desk, request: Request) -> Answer:
+    """Replace a queue's name and settings; unnamed settings return to their defaults."""
+    return await _change(desk, request, replace=True)
+
+
+async def change_queue(desk: Desk, request: Request) -> Answer:
+    """Change the named settings of a queue, or its name."""
+    return await _change(desk, request, replace=False)
+
+
+async def _change(desk: Desk, request: Request, *, replace: bool) -> Answer:
+    body: ChangeQueue = CHANGE.read(request.body)
+    queue = await queue_of(desk, request)
+    if body.queue_name is not None:
+        request.key.check_queue(body.queue_name)
+    queue = await desk.catalog.change(
+        queue.account_id, queue.id, name=body.queue_name, settings=_set_of(body.settings), replace=replace
+    )
+    return success(queue_object(queue))
+
+
+async def delete_queue(desk: Desk, request: Request) -> Answer:
+    """Delete a queue with its messages, leases and consumer."""
+    queue = await queue_of(desk, request)
+    await desk.catalog.delete(queue.account_id, queue.id)
+    return success(None)
+
+
+async def purge_queue(desk: Desk, request: Request) -> Answer:
+    """Delete all messages of a queue for good."""
+    PURGE.read(request.body)
+    queue = await desk.broker.purge(await queue_of(desk, request))
+    desk.catalog.forget(queue.id)
+    return success(queue_object(queue))
+
+
+async def purge_status(desk: Desk, request: Request) -> Answer:
+    """Tell when the last purge was; it is complete when it answers."""
+    queue = await queue_of(desk, request)
+    if queue.purge_started_at_ms is None:
+        return success(PurgeStatus())
+    at = iso_milliseconds(queue.purge_started_at_ms)
+    return success(PurgeStatus(at, at))
+
+
+async def redrive_queue(desk: Desk, request: Request) -> Answer:
+    """Move buried messages back to the queues they came from."""
+    return success(Redriven(await desk.broker.redrive(await queue_of(desk, request))))
+
+
+async def create_consumer(desk: Desk, request: Request) -> Answer:
+    """Give a queue its consumer."""
+    body: ConsumerBody = CONSUMER.read(request.body)
+    queue = await queue_of(desk, request)
+    consumer = await desk.catalog.attach(queue.account_id, queue.id, _consumer_arguments(body))
+    return success(consumer_object(queue, consumer))
+
+
+async def list_consumers(desk: Desk, request: Request) -> Answer:
+    """List the consumer of a queue, if it has one."""
+    queue = await queue_of(desk, request)
+    shown = [consumer_object(queue, queue.consumer)] if queue.consumer else []
+    return page(shown, 1, limits.QUEUES_PER_PAGE)
+
+
+async def get_consumer(desk: Desk, request: Request) -> Answer:
+    """Show a consumer."""
+    queue = await queue_of(desk, request)
+    if queue.consumer is None or queue.consumer.id != request.params["consumer_id"]:
+        raise ConsumerNotFound(f"Consumer {request.params['consumer_id'][:64]!r} does not exist.")
+    return success(consumer_object(queue, queue.consumer))
+
+
+async def replace_consumer(desk: Desk, request: Request) -> Answer:
+    """Replace a consumer's settings; what is left out returns to its default."""
+    body: ConsumerBody = CONSUMER.read(request.body)
+    queue = await queue_of(desk, request)
+    consumer = await desk.catalog.replace_consumer(
+        queue.account_id, queue.id, request.params["consumer_id"], _consumer_arguments(body)
+    )
+    return success(consumer_object(queue, consumer))
+
+
+async def delete_consumer(desk: Desk, request: Request) -> Answer:
+    """Remove a consumer; the messages stay."""
+    queue = await queue_of(desk, request)
+    await desk.catalog.detach(queue.account_id, queue.id, request.params["consumer_id"])
+    return success(None)
+
+
+def _set_of(settings: msgspec.Struct | None) -> dict[str, Any]:
+    """Give the settings that were named."""
+    named: dict[str, Any] = msgspec.to_builtins(settings) if settings is not None else {}
+    return named
+
+
+def _consumer_arguments(body: ConsumerBody) -> dict[str, Any]:
+    return {
+        "type": body.type,
+        "script_name": body.script_name or "",
+        "environment_name": body.environment_name,
+        "dead_letter_queue": body.dead_letter_queue or "",
+        "settings": _set_of(body.settings),
+    }
+
+
+NAMES = {"name": list[str], "page": int, "per_page": int}
+CHANGES = (InvalidQueueName, InvalidQueueSettings, QueueNotFound, QueueNameTaken)
+CONSUMES = (InvalidRequest, InvalidConsumerSettings, InvalidQueueName, QueueNotFound)
+
+ROUTES = [
+    Route(method="POST", path=Q, handle=create_queue, scope=Scope.MANAGE, takes=CREATE, gives=QueueObject,
+          refuses=(InvalidQueueName, InvalidQueueSettings, QueueNameTaken)),
+    Route(method="GET", path=Q, handle=list_queues, scope=Scope.READ, gives=QueueObject, is_page=True, query=NAMES,
+          refuses=(InvalidRequest,)),
+    Route(method="GET", path=f"{Q}/{{queue_id}}", handle=get_queue, scope=Scope.READ, gives=QueueObject,
+          refuses=(QueueNotFound,)),
+    Route(method="PUT", path=f"{Q}/{{queue_id}}", handle=replace_queue, scope=Scope.MANAGE, takes=CHANGE,
+          gives=QueueObject, refuses=CHANGES),
+    Route(method="PATCH", path=f"{Q}/{{queue_id}}", handle=change_queue, scope=Scope.MANAGE, takes=CHANGE,
+          gives=QueueObject, refuses=CHANGES),
+    Route(method="DELETE", path=f"{Q}/{{queue_id}}", handle=delete_queue, scope=Scope.MANAGE, gives=None,
+          refuses=(QueueNotFound,)),
+    Route(method="POST", path=f"{Q}/{{queue_id}}/purge", handle=purge_queue, scope=Scope.PURGE, takes=PURGE,
+          gives=QueueObject, refuses=(InvalidRequest, QueueNotFound)),
+    Route(method="GET", path=f"{Q}/{{queue_id}}/purge", handle=purge_status, scope=Scope.READ, gives=PurgeStatus,
+          refuses=(QueueNotFound,)),
+    Route(method="POST", path=f"{Q}/{{queue_id}}/redrive", handle=redrive_queue, scope=Scope.MANAGE, gives=Redriven,
+          refuses=(QueueNotFound,)),
+    Route(method="POST", path=f"{Q}/{{queue_id}}/consumers", handle=create_consumer, scope=Scope.MANAGE,
+          takes=CONSUMER, gives=ConsumerObject, refuses=(*CONSUMES, ConsumerExists)),
+    Route(method="GET", path=f"{Q}/{{queue_id}}/consumers", handle=list_consumers, scope=Scope.READ,
+          gives=ConsumerObject, is_page=True, refuses=(QueueNotFound,)),
+    Route(method="GET", path=f"{Q}/{{queue_id}}/consumers/{{consumer_id}}", handle=get_consumer, scope=Scope.READ,
+          gives=ConsumerObject, refuses=(QueueNotFound, ConsumerNotFound)),
+    Route(method="PUT", path=f"{Q}/{{queue_id}}/consumers/{{consumer_id}}", handle=replace_consumer,
+          scope=Scope.MANAGE, takes=CONSUMER, gives=ConsumerObject, refuses=(*CONSUMES, ConsumerNotFound)),
+    Route(method="DELETE", path=f"{Q}/{{queue_id}}/consumers/{{consumer_id}}", handle=delete_consumer,
+          scope=Scope.MANAGE, gives=None, refuses=(QueueNotFound, ConsumerNotFound)),
+]  # fmt: skip

@@ -1,0 +1,149 @@
+"""One request as a route's function sees it, and the reading of its body within limits."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import parse_qs
+
+import msgspec
+
+from millrace import limits
+from millrace.access.keys import Key
+from millrace.errors import (
+    BodyDoesNotFit,
+    BodyNotJson,
+    EncodingRefused,
+    InvalidInput,
+    InvalidRequest,
+    RequestTimedOut,
+    RequestTooLarge,
+)
+
+ASGIReceive = Callable[[], Awaitable[Any]]
+T = TypeVar("T")
+
+
+class Head(NamedTuple):
+    """What the door needs of the headers, read in one pass."""
+
+    authorization: bytes | None
+    content_length: int
+    content_encoding: bytes
+    correlation_id: str
+
+
+class Request:
+    """A request whose key is known and whose route was found."""
+
+    __slots__ = ("body", "correlation_id", "key", "params", "path", "query_string")
+
+    def __init__(
+        self, key: Key, path: str, query_string: bytes, params: Mapping[str, str], body: bytes, correlation_id: str
+    ) -> None:
+        self.key, self.path, self.query_string = key, path, query_string
+        self.params, self.body, self.correlation_id = params, body, correlation_id
+
+    @property
+    def query(self) -> dict[str, list[str]]:
+        """The query's values by name."""
+        return parse_qs(self.query_string.decode("latin-1"), keep_blank_values=True)
+
+    def number(self, name: str, default: int, high: int) -> int:
+        """Give a whole number of the query.
+
+        Raises:
+            InvalidRequest: not a whole number from 1 to `high`.
+        """
+        text = self.query.get(name, [str(default)])[-1]
+        if not text.isascii() or not text.isdigit() or len(text) > 18 or not 1 <= int(text) <= high:
+            raise InvalidRequest(f"{name} is {text[:40]!r}; expected a whole number from 1 to {high}")
+        return int(text)
+
+    def choice(self, name: str, default: str, allowed: Sequence[str]) -> str:
+        """Give a word of the query.
+
+        Raises:
+            InvalidRequest: not one of the allowed words.
+        """
+        text = self.query.get(name, [default])[-1]
+        if text not in allowed:
+            raise InvalidRequest(f"{name} is {text[:40]!r}; expected one of {', '.join(allowed)}")
+        return text
+
+
+class Shape(msgspec.Struct, frozen=True):
+    """A type that a body must have, and the error that each part of it stands for (by path, longest first)."""
+
+    type: Any
+    other: type[InvalidInput] = BodyDoesNotFit
+    parts: tuple[tuple[str, type[InvalidInput]], ...] = ()
+
+    def read(self, body: bytes) -> Any:
+        """Decode a body; an empty one counts as `{}`.
+
+        Raises:
+            BodyNotJson: not JSON, not UTF-8, or nested too deep.
+            InvalidInput: the class that `parts` names for the part that is wrong, else `other`.
+        """
+        try:
+            return msgspec.json.decode(body or b"{}", type=self.type)
+        except msgspec.ValidationError as error:
+            sentence = str(error)
+            for part, kind in self.parts:
+                if f"`{part}" in sentence:
+                    raise kind(sentence) from None
+            raise self.other(sentence) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise BodyNotJson(f"body is not JSON: {error}") from None
+
+
+def check_length(head: Head, limit: int) -> None:
+    """Refuse by the headers alone what need not be read.
+
+    Raises:
+        EncodingRefused: a Content-Encoding other than identity.
+        RequestTooLarge: a Content-Length over the limit.
+    """
+    if head.content_encoding not in (b"", b"identity"):
+        raise EncodingRefused("Content-Encoding is not accepted; send the body as it is")
+    if head.content_length > limit:
+        raise _too_large(head.content_length, limit)
+
+
+async def read_body(receive: ASGIReceive, limit: int) -> bytes:
+    """Read the whole body.
+
+    Raises:
+        RequestTooLarge: more than `limit` bytes came.
+        RequestTimedOut: it took longer than 30 s.
+        ConnectionError: the client went away.
+    """
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if message["type"] == "http.request" and not message.get("more_body"):
+        if len(body) > limit:
+            raise _too_large(len(body), limit)
+        return body
+    try:
+        async with asyncio.timeout(limits.REQUEST_SECONDS):
+            return await _read_rest(message, receive, limit)
+    except TimeoutError:
+        raise RequestTimedOut(f"the body did not arrive within {limits.REQUEST_SECONDS} s") from None
+
+
+async def _read_rest(message: Any, receive: ASGIReceive, limit: int) -> bytes:
+    parts, size = [], 0
+    while True:
+        if message["type"] == "http.disconnect":
+            raise ConnectionError("the client went away")
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > limit:
+            raise _too_large(size, limit)
+        if not message.get("more_body"):
+            return b"".join(parts)
+        message = await receive()
+
+
+def _too_large(size: int, limit: int) -> RequestTooLarge:
+    return RequestTooLarge(f"the body has {size} bytes or more; this route takes up to {limit}")

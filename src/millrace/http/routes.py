@@ -1,0 +1,101 @@
+"""The route table: what there is, who may use it, what it takes and gives.
+
+One table yields the look-up, the authorisation and the OpenAPI document.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import msgspec
+
+from millrace import limits
+from millrace.access.scopes import Scope
+from millrace.errors import MethodNotAllowed, MillraceError, RouteNotFound
+from millrace.http.request import Request, Shape
+
+if TYPE_CHECKING:
+    from millrace.http.desk import Desk
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a route's function gives back: bytes that are ready to send."""
+
+    body: bytes
+    status: int = 200
+    content_type: bytes = b"application/json"
+
+
+Handle = Callable[["Desk", Request], Awaitable[Answer]]
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """One method on one path. `{name}` in the path stands for a segment."""
+
+    method: str
+    path: str
+    handle: Handle
+    scope: Scope | None
+    takes: Shape | None = None
+    gives: Any = None
+    is_page: bool = False
+    query: Mapping[str, Any] = {}
+    refuses: tuple[type[MillraceError], ...] = ()
+    status: int = 200
+    media_type: str = "application/json"
+    body_limit: int = limits.REQUEST_BYTES
+
+
+class _Node:
+    def __init__(self) -> None:
+        self.children: dict[str, _Node] = {}
+        self.any: _Node | None = None
+        self.routes: dict[str, tuple[Route, tuple[str, ...]]] = {}
+
+
+class RouteTable:
+    """Finds a route by method and path, segment by segment; doubled slashes count as one."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self.routes = list(routes)
+        self._root = _Node()
+        for route in self.routes:
+            self._add(route)
+
+    def find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
+        """Give the route and the values of its segments.
+
+        Raises:
+            RouteNotFound: nothing is at this path.
+            MethodNotAllowed: something is, but not for this method.
+        """
+        node, values = self._root, []
+        for segment in path.split("/"):
+            if not segment:
+                continue
+            child = node.children.get(segment)
+            if child is None:
+                child = node.any
+                values.append(unquote(segment) if "%" in segment else segment)
+            if child is None:
+                raise RouteNotFound(f"No route for {path[:200]!r}; /openapi.json lists the routes.")
+            node = child
+        found = node.routes.get(method)
+        if found is None:
+            if not node.routes:
+                raise RouteNotFound(f"No route for {path[:200]!r}; /openapi.json lists the routes.")
+            allowed = ", ".join(sorted(node.routes))
+            raise MethodNotAllowed(f"{method} is not allowed here; expected {allowed}.", allowed)
+        route, names = found
+        return route, dict(zip(names, values, strict=True))
+
+    def _add(self, route: Route) -> None:
+        node, names = self._root, []
+        for segment in filter(None, route.path.split("/")):
+            if segment.startswith("{"):
+                names.append(segment[1:-1])
+                node.any = node.any or _Node()
+                node = node.any
+            else:
+                node = node.children.setdefault(segment, _Node())
+        node.routes[route.method] = (route, tuple(names))

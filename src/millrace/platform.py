@@ -1,0 +1,69 @@
+"""What an application is given (Platform), and what it gives back (App). Applications are values."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from millrace.bindings import Env, QueueBinding
+from millrace.broker import Broker
+from millrace.catalog import Catalog
+from millrace.clock import Clock
+from millrace.handlers import Handler
+from millrace.http.routes import Route
+from millrace.message import Backlog, Outgoing
+from millrace.queue import QueueSettings
+from millrace.store import Store
+from millrace.telemetry import Telemetry
+
+
+class QueueNeed(msgspec.Struct, frozen=True, kw_only=True):
+    """A queue that an application wants to find: made when it is missing, never changed afterwards.
+
+    `consumer` holds the arguments of `millrace.queue.make_consumer`.
+    """
+
+    name: str
+    settings: QueueSettings = QueueSettings()
+    consumer: Mapping[str, Any] | None = None
+
+
+class App(msgspec.Struct, frozen=True, kw_only=True):
+    """A program for Millrace: its queues, its handlers by queue name, its routes."""
+
+    handlers: Mapping[str, Handler] = {}
+    queues: tuple[QueueNeed, ...] = ()
+    routes: tuple[Route, ...] = ()
+
+
+class Platform(NamedTuple):
+    """The rooms that an application may use."""
+
+    store: Store
+    catalog: Catalog
+    broker: Broker
+    telemetry: Telemetry
+    clock: Clock
+
+    def env(self, account_id: str, bindings: Mapping[str, str], variables: Mapping[str, str] | None = None) -> Env:
+        """Make bindings (name to queue name) of an account, beside plain variables."""
+        queues = {name: QueueBinding(self._sender(account_id, queue)) for name, queue in bindings.items()}
+        return Env({**(variables or {}), **queues})
+
+    def _sender(self, account_id: str, queue_name: str) -> Any:
+        async def send(messages: list[Outgoing], delay_seconds: float | None) -> Backlog:
+            queue = await self.catalog.queue_named(account_id, queue_name)
+            return await self.broker.send_batch(queue, messages, delay_seconds=delay_seconds)
+
+        return send
+
+
+async def ensure_queues(platform: Platform, account_id: str, needs: tuple[QueueNeed, ...]) -> None:
+    """Make the queues of an application that the account does not have yet."""
+    for need in needs:
+        existing = await platform.catalog.queues(account_id, [need.name])
+        if existing:
+            continue
+        queue = await platform.catalog.ensure(account_id, need.name, need.settings)
+        if need.consumer is not None and queue.consumer is None:
+            await platform.catalog.attach(account_id, queue.id, need.consumer)

@@ -1,0 +1,140 @@
+"""The data directory: a database, a marker that says one was made here, and a lock for the one server.
+
+The marker is what keeps a queue from being quietly empty: where it lies and the database does not, somebody
+lost a volume or deleted a file, and a server must not begin anew as if nothing had been.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+from typing import IO
+
+import apsw
+import msgspec
+
+from millrace.clock import Stamp
+from millrace.errors import StoreRefused
+from millrace.ids import new_id
+from millrace.sql.sqlite import connect, prepare
+
+DATABASE = "millrace.db"
+MARKER = "millrace.marker"
+LOCK = "serve.lock"
+CHECK_AT_ONCE_BYTES = 64 * 1024 * 1024
+PROBLEMS = 10
+
+
+class Marker(msgspec.Struct, frozen=True):
+    """Which store was made in this directory."""
+
+    store_id: str
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """A directory whose database is there, is ours, and has the program's schema."""
+
+    database: Path
+    last: Stamp | None
+
+
+def prepare_directory(folder: Path) -> Prepared:
+    """Make or check the data directory and bring its database to the program's schema.
+
+    Raises:
+        StoreRefused: the database is missing, empty, foreign, damaged or newer than the program.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        marker = _read_marker(folder)
+        database = folder / DATABASE
+        if marker is not None and (not database.exists() or database.stat().st_size == 0):
+            state = "empty" if database.exists() else "missing"
+            raise _refused(folder, f"{DATABASE} is {state}, but {MARKER} says that a store was made here")
+        last, store_id = prepare(str(database), None if marker else new_id())
+        if marker is None:
+            _write_marker(folder, Marker(store_id))
+        elif marker.store_id != store_id:
+            raise _refused(folder, f"{DATABASE} is another store than the one {MARKER} names")
+    except (OSError, apsw.Error) as error:
+        kind = "is corrupt" if isinstance(error, apsw.CorruptError | apsw.NotADBError) else "cannot be used"
+        raise StoreRefused(
+            f"{folder}: {DATABASE} {kind}: {error}. Restore a backup, or name another --data."
+        ) from error
+    return Prepared(database, last)
+
+
+def lock_directory(folder: Path) -> IO[str]:
+    """Take the directory for this server; it is given back when the process ends.
+
+    Raises:
+        StoreRefused: another server has it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / LOCK).open("a+")
+    except OSError as error:
+        raise StoreRefused(f"{folder}: cannot be used as data directory: {error}") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.seek(0)
+        holder = file.read().strip() or "unknown"
+        file.close()
+        raise StoreRefused(
+            f"{folder}: another server (process {holder}) uses this data directory; stop it or name another --data"
+        ) from None
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return file
+
+
+def find_damage(database: Path) -> list[str]:
+    """Read the whole database and give what is wrong with it, at most ten sentences; empty when it is sound."""
+    try:
+        connection = connect(str(database))
+        try:
+            rows = connection.execute(f"pragma integrity_check({PROBLEMS})").fetchall()
+        finally:
+            connection.close()
+    except apsw.Error as error:
+        return [f"{type(error).__name__}: {error}"]
+    return [str(row[0]) for row in rows if row[0] != "ok"]
+
+
+def is_small(database: Path) -> bool:
+    """Say whether checking the database takes so little that a start can wait for it."""
+    return database.stat().st_size <= CHECK_AT_ONCE_BYTES
+
+
+def _read_marker(folder: Path) -> Marker | None:
+    path = folder / MARKER
+    if not path.exists():
+        return None
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Marker)
+    except msgspec.DecodeError as error:
+        raise _refused(folder, f"{MARKER} cannot be read ({error})") from error
+
+
+def _write_marker(folder: Path, marker: Marker) -> None:
+    """Write the marker so that it survives a power cut: its bytes, then its name."""
+    path = folder / MARKER
+    unfinished = path.with_suffix(".new")
+    with unfinished.open("wb") as file:
+        file.write(msgspec.json.encode(marker))
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _refused(folder: Path, found: str) -> StoreRefused:
+    return StoreRefused(
+        f"{folder}: {found}. Nothing was changed. Put the database back (or restore a backup); "
+        f"only if its messages may be lost, remove {MARKER} to begin anew."
+    )

@@ -1,0 +1,90 @@
+"""Event subscriptions: stored and given back, so that Cloudflare's clients find what they left."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from millrace.clock import Clock, iso_milliseconds
+from millrace.errors import SubscriptionNotFound
+from millrace.ids import NewId, new_id
+from millrace.store import Store
+
+
+class Subscription(msgspec.Struct, frozen=True, kw_only=True):
+    """Which events of a source go to which queue. Any source and any event name is kept."""
+
+    id: str
+    created_at: str
+    modified_at: str
+    name: str
+    enabled: bool
+    source: dict[str, Any]
+    destination: dict[str, Any]
+    events: list[str]
+
+
+class Subscriptions:
+    """The event subscriptions of the accounts."""
+
+    def __init__(self, store: Store, clock: Clock, new_id: NewId = new_id) -> None:
+        self._store, self._clock, self._new_id = store, clock, new_id
+
+    async def create(self, account_id: str, given: Mapping[str, Any]) -> Subscription:
+        """Add a subscription; `given` has its name, enabled, source, destination and events."""
+        now_ms = self._clock()
+        at = iso_milliseconds(now_ms)
+        subscription = Subscription(id=self._new_id(), created_at=at, modified_at=at, **given)
+        row = {**_columns(account_id, subscription), "created_at_ms": now_ms}
+        await self._store.write(lambda tx: tx.apply("insert_subscription", row))
+        return subscription
+
+    async def get(self, account_id: str, subscription_id: str) -> Subscription:
+        """Give one subscription.
+
+        Raises:
+            SubscriptionNotFound: the account has none of that id.
+        """
+        bindings = {"id": subscription_id, "account_id": account_id}
+        row = await self._store.read(lambda tx: tx.fetch_one("subscription", bindings))
+        if row is None:
+            raise SubscriptionNotFound(f"Subscription {subscription_id[:64]!r} does not exist.")
+        return msgspec.json.decode(row[0], type=Subscription)
+
+    async def of_account(self, account_id: str) -> list[Subscription]:
+        """Give the account's subscriptions, oldest first."""
+        rows = await self._store.read(lambda tx: tx.fetch("subscriptions", {"account_id": account_id}))
+        return [msgspec.json.decode(row[0], type=Subscription) for row in rows]
+
+    async def change(self, account_id: str, subscription_id: str, changes: Mapping[str, Any]) -> Subscription:
+        """Replace the named parts of a subscription.
+
+        Raises:
+            SubscriptionNotFound: the account has none of that id.
+        """
+        subscription = msgspec.structs.replace(
+            await self.get(account_id, subscription_id), modified_at=iso_milliseconds(self._clock()), **changes
+        )
+        row = _columns(account_id, subscription)
+        await self._store.write(lambda tx: tx.apply("update_subscription", row))
+        return subscription
+
+    async def delete(self, account_id: str, subscription_id: str) -> Subscription:
+        """Remove a subscription and give it back.
+
+        Raises:
+            SubscriptionNotFound: the account has none of that id.
+        """
+        subscription = await self.get(account_id, subscription_id)
+        bindings = {"id": subscription_id, "account_id": account_id}
+        await self._store.write(lambda tx: tx.apply("delete_subscription", bindings))
+        return subscription
+
+
+def _columns(account_id: str, subscription: Subscription) -> dict[str, Any]:
+    return {
+        "id": subscription.id,
+        "account_id": account_id,
+        "queue_id": str(subscription.destination.get("queue_id", "")),
+        "value": msgspec.json.encode(subscription).decode(),
+    }

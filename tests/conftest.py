@@ -1,0 +1,23 @@
+"""Fixtures for every kind of test."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import Server
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A running server, shared by the tests of a module; give queues names of your own."""
+    with Server(tmp_path_factory.mktemp("data")) as running:
+        yield running
+
+
+@pytest.fixture
+def stopped(tmp_path: Path) -> Iterator[Server]:
+    """A server that is not yet started, for tests that configure, stop or kill it."""
+    server = Server(tmp_path / "data")
+    yield server
+    server.__exit__()

@@ -1,0 +1,163 @@
+"""Real servers for tests: started on a free port, killed or stopped at will, always gone in the end."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+ROOT = Path(__file__).parent.parent
+START_SECONDS = 20
+STOP_SECONDS = 20
+ADDRESS = re.compile(rb'"address":"(http://[^"]+)"')
+KEY = "sk_live_the-key-of-the-tests"
+
+
+class Reply(NamedTuple):
+    """An HTTP answer."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def result(self) -> Any:
+        assert self.status == 200, (self.status, self.body[:500])
+        return self.json["result"]
+
+    @property
+    def code(self) -> int:
+        """The first error code of a v4 answer."""
+        return self.json["errors"][0]["code"]
+
+
+class Server:
+    """One `millrace serve` process on a data directory; it may be started again after a stop or a kill."""
+
+    def __init__(
+        self, data: Path, *arguments: str, environ: dict[str, str] | None = None, key: str | None = KEY
+    ) -> None:
+        self.data, self.arguments, self.key = data, arguments, key
+        self.environ = {
+            **os.environ,
+            "PYTHONUNBUFFERED": "1",
+            **({"ADMIN_TOKEN": key} if key else {}),
+            **(environ or {}),
+        }
+        self.environ.pop("PORT", None)
+        self.output = bytearray()
+        self.url = ""
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *, wait: bool = True) -> "Server":
+        command = [sys.executable, "-m", "millrace.cli.main", "serve", "--port", "0", "--data", str(self.data)]
+        self.output = bytearray()
+        self.process = subprocess.Popen(
+            [*command, *self.arguments], env=self.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        self._reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)
+        self._reader.start()
+        if wait:
+            self._wait_until_it_serves()
+        return self
+
+    def _read(self, process: subprocess.Popen[bytes]) -> None:
+        for line in process.stdout:
+            self.output += line
+
+    def _wait_until_it_serves(self) -> None:
+        until = time.monotonic() + START_SECONDS
+        while time.monotonic() < until:
+            found = ADDRESS.search(bytes(self.output))
+            if found:
+                self.url = found[1].decode()
+                return
+            if self.process.poll() is not None:
+                self._reader.join(2)
+                raise AssertionError(f"the server ended with {self.process.returncode}: {self.text}")
+            time.sleep(0.01)
+        raise AssertionError(f"the server did not start: {self.text}")
+
+    @property
+    def text(self) -> str:
+        return self.output.decode(errors="replace")
+
+    def log_lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.text.splitlines() if line.startswith("{")]
+
+    def wait_for_text(self, text: str, seconds: float = 10) -> None:
+        until = time.monotonic() + seconds
+        while text not in self.text:
+            assert time.monotonic() < until, f"{text!r} did not appear in: {self.text[-3000:]}"
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        """End it at once, as a power cut of the process would."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> int:
+        """Stop it in order and give its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+
+    def __enter__(self) -> Self:
+        return self.start() if self.process is None else self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        key: str | None = "",
+        headers: dict[str, str] | None = None,
+        timeout: float = 15,
+    ) -> Reply:
+        """Call a route; a body that is no bytes is sent as JSON; `key=None` sends none."""
+        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, headers or {}, method=method)
+        token = self.key if key == "" else key
+        if token is not None:
+            request.add_header("Authorization", f"Bearer {token}")
+        try:
+            with urllib.request.urlopen(request, timeout=timeout) as answer:
+                return Reply(answer.status, _lower(answer.headers), answer.read())
+        except urllib.error.HTTPError as answer:
+            return Reply(answer.code, _lower(answer.headers), answer.read())
+
+    def v4(self, method: str, path: str, body: Any = None, *, account: str = "local", **more: Any) -> Reply:
+        """Call a route below the account, such as `/queues`."""
+        return self.call(method, f"/client/v4/accounts/{account}{path}", body, **more)
+
+    def create_queue(self, name: str, *, consumer: dict[str, Any] | None = None, **settings: Any) -> str:
+        """Create a queue (with a consumer, `{"type": "http_pull"}` say) and give its id."""
+        queue_id = self.v4("POST", "/queues", {"queue_name": name, "settings": settings}).result["queue_id"]
+        if consumer is not None:
+            assert self.v4("POST", f"/queues/{queue_id}/consumers", consumer).status == 200
+        return queue_id
+
+
+def _lower(headers: Any) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
