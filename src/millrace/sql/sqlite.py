@@ -193,9 +193,12 @@ class SqliteDatabase:
 
     def _run_one(self, operation: _Operation) -> Any:
         if operation.kind == "checked":
+            before = self._connection.total_changes()
             try:
                 return operation.fn(self._tx)
             except MillraceError as refusal:
+                if self._connection.total_changes() != before:
+                    raise  # it refused too late: undo the group and run its members singly
                 return refusal
         self._connection.execute("savepoint alone")
         try:
