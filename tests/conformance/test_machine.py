@@ -23,7 +23,16 @@ class Model:
 
     def send(self, message_id, body, now, visible):
         self.messages.append(
-            {"id": message_id, "body": body, "in": "q", "visible": visible, "kept": now, "lease": None, "tries": 0, "ends": 0}
+            {
+                "id": message_id,
+                "body": body,
+                "in": "q",
+                "visible": visible,
+                "kept": now,
+                "lease": None,
+                "tries": 0,
+                "ends": 0,
+            }
         )
 
     def alive(self, now, where):
@@ -83,11 +92,14 @@ class StoreMachine(RuleBasedStateMachine):
     async def _set_up(self):
         self.store = MAKERS[self.maker](Path(self.folder.name), self.clock)
         made = queue(
-            max_retries=MAX_RETRIES, retry_delay=RETRY_DELAY, dead_letter_queue="dead", message_retention_period=RETENTION
+            max_retries=MAX_RETRIES,
+            retry_delay=RETRY_DELAY,
+            dead_letter_queue="dead",
+            message_retention_period=RETENTION,
         )
         await self.store.create_queue(made)
         dead = await self.store.queue_named("acc", "dead")
-        await self.store.update_queue("acc", dead.id, lambda old: _with_retention(old))
+        await self.store.update_queue("acc", dead.id, _with_retention)
         self.queue_id, self.dead_id = made.id, dead.id
 
     def run_(self, awaitable):

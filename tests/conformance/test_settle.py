@@ -181,9 +181,7 @@ async def test_the_limits_are_those_of_the_consumer_at_the_failure(store, clock)
     bench = await Bench.set_up(store, clock, max_retries=0, dead_letter_queue="dead")
     await bench.send()
     (message,) = await bench.receive()
-    await store.update_queue(
-        "acc", bench.queue.id, lambda old: type(old)(**{**_fields(old), "consumer": None})
-    )
+    await store.update_queue("acc", bench.queue.id, lambda old: type(old)(**{**_fields(old), "consumer": None}))
 
     settlement = await bench.retry(message)
 

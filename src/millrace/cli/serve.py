@@ -92,7 +92,7 @@ async def serve(settings: Settings, *, show_key: bool = False) -> int:
         ]
         book = MetricsBook()
         telemetry.subscribe(book)
-        door = house.door(applications, book, _keyless(settings))
+        door = house.door([*applications, program], book, _keyless(settings))
         runner = Runner(consumers, steps, telemetry)
         banner = _Banner(settings, _address(listener), fed, new_secret, show_key=show_key)
         await _run(door, listener, runner, telemetry, banner)
