@@ -7,6 +7,7 @@ machine's uptime, which nobody sets, and only leans towards the wall clock, by a
 import threading
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,7 @@ import msgspec
 Clock = Callable[[], int]
 
 SLEW = 0.001
+UPTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -32,8 +34,7 @@ def boot_id() -> str:
 
 def uptime_ms() -> int:
     """Give milliseconds that nobody can set, suspended time included where the system counts it."""
-    kind = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-    return time.clock_gettime_ns(kind) // 1_000_000
+    return time.clock_gettime_ns(UPTIME) // 1_000_000
 
 
 def starting_time_ms(last: Stamp | None, wall_ms: int, boot: str, uptime: int) -> int:
@@ -67,7 +68,9 @@ class SlewedClock:
         """Give epoch milliseconds, never fewer than before."""
         with self._lock:
             uptime = self._uptime()
-            passed = max(0, uptime - self._seen_uptime_ms)
+            passed = uptime - self._seen_uptime_ms
+            if passed <= 0:
+                return int(self._now_ms)
             self._seen_uptime_ms = uptime
             now = self._now_ms + passed
             lean = passed * SLEW
@@ -78,4 +81,9 @@ class SlewedClock:
 def iso_milliseconds(at_ms: int) -> str:
     """Write a time as `2025-11-10T12:34:56.789Z`."""
     seconds, milliseconds = divmod(at_ms, 1000)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{milliseconds:03d}Z"
+    return f"{_iso_seconds(seconds)}.{milliseconds:03d}Z"
+
+
+@lru_cache(maxsize=64)
+def _iso_seconds(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))

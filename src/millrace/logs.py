@@ -53,12 +53,10 @@ class LogLines:
 
     def __call__(self, name: str, fields: dict[str, Any]) -> None:
         """Write the event's line, within 50 ms."""
-        line = LINES.get(name)
-        if line is None:
-            return
-        level, message = line
+        level, message = LINES[name]
+        at = fields.get("timestamp", None) or iso_milliseconds(self._clock())
         record: dict[str, Any] = {
-            "timestamp": iso_milliseconds(self._clock()),
+            "timestamp": at,
             "level": level,
             "message": message,
             "event": name,

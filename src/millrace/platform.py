@@ -1,6 +1,7 @@
 """What an application is given (Platform), and what it gives back (App). Applications are values."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import msgspec
@@ -9,6 +10,7 @@ from millrace.bindings import Env, QueueBinding
 from millrace.broker import Broker
 from millrace.catalog import Catalog
 from millrace.clock import Clock
+from millrace.errors import ConsumerExists
 from millrace.handlers import Handler
 from millrace.http.routes import Route
 from millrace.message import Backlog, Outgoing
@@ -66,4 +68,5 @@ async def ensure_queues(platform: Platform, account_id: str, needs: tuple[QueueN
             continue
         queue = await platform.catalog.ensure(account_id, need.name, need.settings)
         if need.consumer is not None and queue.consumer is None:
-            await platform.catalog.attach(account_id, queue.id, need.consumer)
+            with suppress(ConsumerExists):  # somebody was quicker
+                await platform.catalog.attach(account_id, queue.id, need.consumer)

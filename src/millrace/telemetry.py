@@ -11,22 +11,17 @@ Subscriber = Callable[[str, dict[str, Any]], None]
 
 
 class Telemetry:
-    """Hands each event to the subscribers of its name, and to those of every name."""
+    """Hands each event to the subscribers of its name."""
 
     def __init__(self) -> None:
-        self._of_all: list[Subscriber] = []
         self._by_name: dict[str, list[Subscriber]] = {}
 
     def subscribe(self, subscriber: Subscriber, *names: str) -> None:
-        """Call `subscriber(name, fields)` for the events of these names, or of every name."""
-        if not names:
-            self._of_all.append(subscriber)
+        """Call `subscriber(name, fields)` for the events of these names."""
         for name in names:
             self._by_name.setdefault(name, []).append(subscriber)
 
     def emit(self, name: str, **fields: Any) -> None:
         """Tell what has happened."""
         for subscriber in self._by_name.get(name, ()):
-            subscriber(name, fields)
-        for subscriber in self._of_all:
             subscriber(name, fields)

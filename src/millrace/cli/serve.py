@@ -29,9 +29,9 @@ from millrace.errors import ConfigurationError, StoreRefused
 from millrace.http import accounts, health, keys, messages, openapi, queues, subscriptions
 from millrace.http.app import Door
 from millrace.http.desk import Desk
-from millrace.http.metrics import MetricsBook
+from millrace.http.metrics import BOOKED, MetricsBook
 from millrace.http.routes import Route
-from millrace.logs import LogLines
+from millrace.logs import LINES, LogLines
 from millrace.platform import App, Platform, ensure_queues
 from millrace.queue import Queue
 from millrace.runtime.consumer import QueueConsumer
@@ -75,7 +75,7 @@ async def serve(settings: Settings, *, show_key: bool = False) -> int:
         telemetry = Telemetry()
         clock = SlewedClock(starting_time_ms(prepared.last, wall_ms(), boot_id(), uptime_ms()))
         lines = LogLines(sys.stdout.buffer, clock)
-        telemetry.subscribe(lines)
+        telemetry.subscribe(lines, *LINES)
         stack.callback(lines.flush)
         steps: list[Step] = []
         _check_integrity(prepared, telemetry, stack)
@@ -91,7 +91,7 @@ async def serve(settings: Settings, *, show_key: bool = False) -> int:
             (FOREIGN_CHANGE_SECONDS, house.notice_others),
         ]
         book = MetricsBook()
-        telemetry.subscribe(book)
+        telemetry.subscribe(book, *BOOKED)
         door = house.door([*applications, program], book, _keyless(settings))
         runner = Runner(consumers, steps, telemetry)
         banner = _Banner(settings, _address(listener), fed, new_secret, show_key=show_key)
@@ -211,6 +211,7 @@ async def _run(
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=DRAIN_SECONDS,
             backlog=BACKLOG_CONNECTIONS,

@@ -28,6 +28,7 @@ COUNTED = {
     "lease.stale": "Settlements that came too late",
     "handler.failed": "Handler calls that failed",
 }
+BOOKED = (*COUNTED, "handler.returned")
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
 

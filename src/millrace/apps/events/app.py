@@ -95,6 +95,7 @@ class _EventsDoor:
     def __init__(self, platform: Platform, settings: EventsSettings) -> None:
         self._platform, self._settings = platform, settings
         self._queue_ids: dict[tuple[str, str], str] = {}
+        self._envs: dict[tuple[str, str], EventEnv] = {}
 
     async def accept_event(self, desk: Desk, request: Request) -> Answer:
         """Accept an event; it is on disk when the answer comes."""
@@ -131,6 +132,12 @@ class _EventsDoor:
         return False
 
     def _env(self, account_id: str, queue_name: str) -> EventEnv:
+        env = self._envs.get((account_id, queue_name))
+        if env is None:
+            env = self._envs[account_id, queue_name] = self._make_env(account_id, queue_name)
+        return env
+
+    def _make_env(self, account_id: str, queue_name: str) -> EventEnv:
         async def send(messages: list[Outgoing], delay_seconds: float | None) -> Backlog:
             queue = await self._queue(account_id, queue_name)
             _, backlog = await self._platform.broker.send(queue, messages[0], max_bytes=BODY_BYTES + WRAPPING_BYTES)

@@ -64,8 +64,14 @@ async def send_event_to_queue(
     except Exception as error:  # noqa: BLE001 - the contract: a result, whatever went wrong
         reason = str(error) if isinstance(error, MillraceError) else type(error).__name__
         if telemetry is not None:
-            telemetry.emit("event.refused", event_id=event_id, error=reason, correlation_id=correlation_id)
+            telemetry.emit(
+                "event.refused",
+                event_id=event_id,
+                error=reason,
+                correlation_id=correlation_id,
+                timestamp=timestamp,
+            )
         return {"success": False, "error": reason}
     if telemetry is not None:
-        telemetry.emit("event.queued", event_id=event_id, correlation_id=correlation_id)
+        telemetry.emit("event.queued", event_id=event_id, correlation_id=correlation_id, timestamp=timestamp)
     return {"success": True}

@@ -1,0 +1,153 @@
+"""`millrace keys …`: over HTTP, or in a data directory, also beside the server that runs on it."""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from millrace.access.keys import Key, Keys
+from millrace.access.scopes import Role
+from millrace.cli.printing import print_json, print_lines, print_table
+from millrace.client import Client, Object
+from millrace.clock import SlewedClock, boot_id, starting_time_ms, uptime_ms, wall_ms
+from millrace.config import read_settings
+from millrace.errors import Forbidden, KeyNotFound
+from millrace.http.keys import key_object
+from millrace.sql.directory import prepare_directory
+from millrace.sql.store import SqlStore
+
+T = TypeVar("T")
+
+
+def create(arguments: argparse.Namespace) -> int:
+    """Make a key. Standard output has its secret and nothing else, so that it can go into a variable or a file."""
+    _check_place(arguments)
+    secret = _read_secret() if arguments.secret_stdin else None
+    key = _create_in(arguments, secret) if arguments.data else _create_remotely(arguments, secret)
+    if arguments.json:
+        print_json(key)
+        return 0
+    made = f"made {key['role']} key {key['id']} of account {key['account']}"
+    print(made if secret else f"{made}; its secret is shown this once:", file=sys.stderr, flush=True)
+    if secret is None:
+        print_lines(key["secret"])
+    return 0
+
+
+def list_keys(arguments: argparse.Namespace) -> int:
+    """List keys without their secrets: of the account, or with --data of all."""
+    _check_place(arguments)
+    keys = _list_in(arguments) if arguments.data else _list_remotely(arguments)
+    if arguments.json:
+        print_json(keys)
+    elif not keys:
+        print_lines("no keys")
+    else:
+        print_table(("id", "account", "role", "queues", "begins with", "created"), [_row(key) for key in keys])
+    return 0
+
+
+def revoke(arguments: argparse.Namespace) -> int:
+    """Refuse a key from now on."""
+    _check_place(arguments)
+    if arguments.data:
+        _in_directory(arguments.data, lambda keys: _revoke(keys, arguments.id, arguments.account))
+    else:
+        with _client(arguments) as client:
+            _check_account(client, arguments.account)
+            client.revoke_key(arguments.id)
+    if arguments.json:
+        print_json({"revoked": arguments.id})
+    else:
+        print_lines(f"revoked key {arguments.id}")
+    return 0
+
+
+def _create_in(arguments: argparse.Namespace, secret: str | None) -> Object:
+    account = arguments.account or read_settings(os.environ, {}).account_id
+    queues = tuple(arguments.queues) if arguments.queues else None
+    key, shown = _in_directory(
+        arguments.data,
+        lambda keys: keys.create(account, Role(arguments.role), queues=queues, secret=secret, is_test=arguments.test),
+    )
+    return _object(key, shown)
+
+
+def _create_remotely(arguments: argparse.Namespace, secret: str | None) -> Object:
+    with _client(arguments) as client:
+        return client.create_key(
+            arguments.role, account=arguments.account, queues=arguments.queues, secret=secret, is_test=arguments.test
+        )
+
+
+def _list_in(arguments: argparse.Namespace) -> list[Object]:
+    async def read(keys: Keys) -> list[Key]:
+        accounts = keys.accounts() if arguments.account is None else [arguments.account]
+        return [key for account in accounts for key in keys.of_account(account)]
+
+    return [_object(key) for key in _in_directory(arguments.data, read)]
+
+
+def _list_remotely(arguments: argparse.Namespace) -> list[Object]:
+    with _client(arguments) as client:
+        _check_account(client, arguments.account)
+        return client.keys()
+
+
+async def _revoke(keys: Keys, key_id: str, account: str | None) -> None:
+    for owner in keys.accounts() if account is None else [account]:
+        if any(key.id == key_id for key in keys.of_account(owner)):
+            await keys.revoke(owner, key_id)
+            return
+    raise KeyNotFound(f"key {key_id[:64]!r} does not exist")
+
+
+def _in_directory(folder: Path, act: Callable[[Keys], Awaitable[T]]) -> T:
+    """Open the store of a data directory for one act; a server may be running on it."""
+
+    async def run() -> T:
+        prepared = prepare_directory(folder)
+        clock = SlewedClock(starting_time_ms(prepared.last, wall_ms(), boot_id(), uptime_ms()))
+        store = SqlStore(str(prepared.database), clock)
+        try:
+            keys = Keys(store, clock)
+            await keys.load()
+            return await act(keys)
+        finally:
+            await store.close()
+
+    return asyncio.run(run())
+
+
+def _client(arguments: argparse.Namespace) -> Client:
+    return Client.from_environment(os.environ, arguments.url, arguments.token)
+
+
+def _check_place(arguments: argparse.Namespace) -> None:
+    if arguments.data and (arguments.url or arguments.token):
+        arguments.refuse("--data works on the directory itself; leave out --url and --token")
+
+
+def _check_account(client: Client, account: str | None) -> None:
+    if account not in (None, client.account_id):
+        raise Forbidden(f"this key sees keys of account {client.account_id!r} only; use --data for others")
+
+
+def _read_secret() -> str:
+    raw = sys.stdin.buffer.read()
+    return raw.decode("utf-8", "surrogateescape").removesuffix("\n").removesuffix("\r")
+
+
+def _object(key: Key, secret: str | None = None) -> Object:
+    shown: Object = msgspec.to_builtins(key_object(key, msgspec.UNSET if secret is None else secret))
+    return shown
+
+
+def _row(key: Object) -> tuple[str, ...]:
+    queues = ", ".join(key["queues"]) if key["queues"] else "all"
+    return key["id"], key["account"], key["role"], queues, key["hint"], key["created_at"]
