@@ -4,7 +4,7 @@ import base64
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from itertools import count
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias
 from urllib.parse import quote
 
 import msgspec
@@ -31,9 +31,6 @@ from millrace.errors import (
     Unauthenticated,
 )
 from millrace.message import decode_body
-
-if TYPE_CHECKING:
-    from httpx2 import Response
 
 Object: TypeAlias = dict[str, Any]  # as the API shows it
 
@@ -240,17 +237,16 @@ class Client:
     ) -> Object:
         """Make a key; its secret is in the answer, this once."""
         body = _given(account=account, queues=list(queues) if queues else None, secret=secret)
-        answer: Object = self._call("POST", "/api/keys", {"role": role, "test": is_test, **body})
-        return answer
+        return self._call("POST", "/api/keys", {"role": role, "test": is_test, **body}, expects="secret")
 
     def keys(self) -> list[Object]:
         """List the account's keys, without their secrets."""
-        found: list[Object] = self._call("GET", "/api/keys")["keys"]
+        found: list[Object] = self._call("GET", "/api/keys", expects="keys")["keys"]
         return found
 
     def revoke_key(self, key_id: str) -> None:
         """Have a key refused from now on."""
-        self._call("DELETE", f"/api/keys/{quote(key_id, safe='')}")
+        self._call("DELETE", f"/api/keys/{quote(key_id, safe='')}", expects="revoked")
 
     def _path(self, queue: str) -> str:
         return f"/queues/{self.queue(queue)['queue_id']}"
@@ -270,24 +266,20 @@ class Client:
         *,
         params: Mapping[str, str | int] | None = None,
         timeout: float = ANSWER_SECONDS,
+        expects: str = "result",
     ) -> Object:
+        """Call a route and give its answer, a JSON object that has the key that is expected."""
         import httpx2  # noqa: PLC0415 - see above
 
         try:
             content = None if body is None else msgspec.json.encode(body)
             response = self._http.request(method, path, content=content, params=params, timeout=timeout)
         except httpx2.RequestError as error:
-            raise ConnectionError(f"{self.url} cannot be reached: {error or type(error).__name__}") from error
+            raise ConnectionError(f"{self.url} cannot be reached: {str(error) or type(error).__name__}") from error
         except UnicodeEncodeError:
             raise InvalidInput("a name, an id or a value has characters in it that are no UTF-8") from None
-        return self._read(response)
-
-    def _read(self, response: "Response") -> Object:
-        try:
-            answer = msgspec.json.decode(response.content)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            answer = None
-        if response.is_success and isinstance(answer, dict):
+        answer = _json(response.content)
+        if response.is_success and isinstance(answer, dict) and expects in answer:
             return answer
         raise self._refusal(response.status_code, answer)
 
@@ -305,6 +297,14 @@ class Client:
         if not issubclass(kind, Unauthenticated | Forbidden):
             kind = BY_CODE.get(code, kind)
         return kind(f"{sentence} [code: {code}]")
+
+
+def _json(content: bytes) -> object:
+    try:
+        answer: object = msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return answer
 
 
 def _bearer(token: str) -> bytes:

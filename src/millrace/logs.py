@@ -36,10 +36,7 @@ LINES: dict[str, tuple[str, str]] = {
     "message.buried": ("warning", "Messages moved to the dead-letter queue"),
     "message.dropped": ("warning", "Messages dropped after their last delivery"),
     "message.redriven": ("info", "Messages redriven"),
-    "message.expired": ("info", "Messages expired"),
     "queue.purged": ("info", "Queue purged"),
-    "key.created": ("info", "Key created"),
-    "key.revoked": ("info", "Key revoked"),
 }
 
 
@@ -54,7 +51,7 @@ class LogLines:
     def __call__(self, name: str, fields: dict[str, Any]) -> None:
         """Write the event's line, within 50 ms."""
         level, message = LINES[name]
-        at = fields.get("timestamp", None) or iso_milliseconds(self._clock())
+        at = fields.get("timestamp") or iso_milliseconds(self._clock())
         record: dict[str, Any] = {
             "timestamp": at,
             "level": level,

@@ -11,7 +11,7 @@ import msgspec
 
 from millrace.access.scopes import Role
 from millrace.clock import Clock
-from millrace.errors import Forbidden, InvalidInput, KeyExists, KeyNotFound, Unauthenticated
+from millrace.errors import ConfigurationError, Forbidden, InvalidInput, KeyExists, KeyNotFound, Unauthenticated
 from millrace.ids import NewId, new_id
 from millrace.queue import check_account_id, check_queue_name
 from millrace.sql.transaction import Transaction
@@ -126,12 +126,24 @@ class Keys:
         await self.load()
 
     async def replace_from_environment(self, account_id: str, secret: str | None) -> None:
-        """Make `secret` the admin key of the account, in place of what former starts brought; None only removes."""
+        """Make `secret` the admin key of the account, in place of what former starts brought; None only removes.
+
+        Raises:
+            ConfigurationError: the secret is that of a key with less or other reach.
+        """
         for key in list(self._by_hash.values()):
             if key.from_environment:
                 await self.revoke(key.account_id, key.id)
-        if secret is None or hash_secret(_raw(secret)) in self._by_hash:
+        if secret is None:
             return
+        present = self._by_hash.get(hash_secret(_raw(secret)))
+        if present is not None and (present.account_id, present.role) == (account_id, Role.ADMIN):
+            return
+        if present is not None:
+            raise ConfigurationError(
+                f"ADMIN_TOKEN is the secret of key {present.id} (role {present.role} of account "
+                f"{present.account_id!r}); choose another, or revoke that key"
+            )
         await self.create(account_id, Role.ADMIN, secret=secret, from_environment=True)
 
 

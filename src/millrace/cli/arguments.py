@@ -45,7 +45,7 @@ def _add_serve(commands: Commands) -> None:
 
 
 def _add_remote(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--url", help="server (MILLRACE_URL, CTX_URL, http://127.0.0.1:8787)")
+    parser.add_argument("--url", type=_url, help="server (MILLRACE_URL, CTX_URL, http://127.0.0.1:8787)")
     parser.add_argument("--token", help="key (MILLRACE_TOKEN, CHITTY_ID_TOKEN)")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -114,7 +114,13 @@ def _add_keys(commands: Commands) -> None:
         "a server that runs on it follows within a second.",
     )
     verbs = keys.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    create = _add_key_verb(verbs, "create", "keys:create", "make a key and print its secret, this once")
+    create = _add_key_verb(
+        verbs,
+        "create",
+        "keys:create",
+        "make a key and print its secret, this once",
+        account="account of the key (with --data ACCOUNT_ID, local; over HTTP the account of the key in use)",
+    )
     create.add_argument("--role", choices=ROLES, default="admin", help="what the key may do (admin)")
     create.add_argument(
         "--queue", dest="queues", metavar="NAME", action="append", help="limit the key to this queue; may be repeated"
@@ -126,10 +132,12 @@ def _add_keys(commands: Commands) -> None:
     revoke.add_argument("id", metavar="ID", help="id of the key, as list prints it")
 
 
-def _add_key_verb(verbs: Commands, name: str, run: str, does: str) -> argparse.ArgumentParser:
+def _add_key_verb(
+    verbs: Commands, name: str, run: str, does: str, account: str = "only keys of this account (with --data of all)"
+) -> argparse.ArgumentParser:
     verb = _add_verb(verbs, name, run, does)
     verb.add_argument("--data", type=Path, metavar="DIR", help="work on this data directory instead of over HTTP")
-    verb.add_argument("--account", metavar="A", help="account (over HTTP the key's own; with --data see the manual)")
+    verb.add_argument("--account", metavar="A", help=account)
     return verb
 
 
@@ -151,6 +159,12 @@ def _add_number(
     parser: argparse.ArgumentParser, flag: str, low: int, high: int, help: str, default: int | None = None
 ) -> None:
     parser.add_argument(flag, metavar="N", type=_whole_number(low, high), default=default, help=help)
+
+
+def _url(text: str) -> str:
+    if text.startswith(("http://", "https://")):
+        return text
+    raise argparse.ArgumentTypeError(f"it is {text!r}; expected one such as http://127.0.0.1:8787")
 
 
 def _whole_number(low: int, high: int) -> Callable[[str], int]:

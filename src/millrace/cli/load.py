@@ -19,7 +19,12 @@ def load_app(reference: str) -> App:
     place, _, name = reference.rpartition(":")
     if not place or not name:
         raise ConfigurationError(f"--app is {reference!r}; expected package.module:name or path.py:name")
-    module = _load_file(Path(place)) if place.endswith(".py") else _load_module(place)
+    try:
+        module = _load_file(Path(place)) if place.endswith(".py") else _load_module(place)
+    except ConfigurationError:
+        raise
+    except Exception as error:
+        raise ConfigurationError(f"--app {place} cannot be imported: {type(error).__name__}: {error}") from error
     app = getattr(module, name, None)
     if not isinstance(app, App):
         raise ConfigurationError(f"--app {reference}: {name!r} is {type(app).__name__}; expected a millrace.App")
@@ -28,10 +33,7 @@ def load_app(reference: str) -> App:
 
 def _load_module(name: str) -> ModuleType:
     sys.path.insert(0, str(Path.cwd()))
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ConfigurationError(f"--app {name}: {error}") from error
+    return importlib.import_module(name)
 
 
 def _load_file(path: Path) -> ModuleType:

@@ -8,9 +8,8 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
-from typing import Any
 
 import uvicorn
 
@@ -19,27 +18,23 @@ from millrace.access.keys import Key, Keys
 from millrace.access.scopes import Role
 from millrace.apps import events
 from millrace.apps.events.app import EventsSettings
-from millrace.broker import Broker
-from millrace.catalog import Catalog
 from millrace.cli.apply import apply_file, attach_handlers
+from millrace.cli.banner import Banner
+from millrace.cli.house import House
 from millrace.cli.load import load_app
 from millrace.clock import SlewedClock, boot_id, starting_time_ms, uptime_ms, wall_ms
 from millrace.config import Settings, read_settings
 from millrace.errors import ConfigurationError, StoreRefused
-from millrace.http import accounts, health, keys, messages, openapi, queues, subscriptions
 from millrace.http.app import Door
-from millrace.http.desk import Desk
 from millrace.http.metrics import BOOKED, MetricsBook
-from millrace.http.routes import Route
 from millrace.logs import LINES, LogLines
-from millrace.platform import App, Platform, ensure_queues
+from millrace.platform import App, ensure_queues
 from millrace.queue import Queue
 from millrace.runtime.consumer import QueueConsumer
 from millrace.runtime.reaper import Reaper
 from millrace.runtime.runner import Runner, Step
 from millrace.sql.directory import Prepared, find_damage, is_small, lock_directory, prepare_directory
 from millrace.sql.store import SqlStore
-from millrace.subscriptions import Subscriptions
 from millrace.telemetry import Telemetry
 from millrace.wrangler import WranglerFile, read_wrangler
 
@@ -81,7 +76,7 @@ async def serve(settings: Settings, *, show_key: bool = False) -> int:
         _check_integrity(prepared, telemetry, stack)
         store = SqlStore(str(prepared.database), clock)
         stack.push_async_callback(store.close)
-        house = _House(store, telemetry, clock)
+        house = House(store, telemetry, clock)
         await house.keys.load()
         new_secret = await _first_keys(house.keys, settings)
         applications = [events.app(house.platform, EventsSettings(settings.debug_routes, settings.events_consumer))]
@@ -94,63 +89,9 @@ async def serve(settings: Settings, *, show_key: bool = False) -> int:
         telemetry.subscribe(book, *BOOKED)
         door = house.door([*applications, program], book, _keyless(settings))
         runner = Runner(consumers, steps, telemetry)
-        banner = _Banner(settings, _address(listener), fed, new_secret, show_key=show_key)
+        banner = Banner(settings, _address(listener), fed, new_secret, show_key=show_key)
         await _run(door, listener, runner, telemetry, banner)
     return 0
-
-
-class _House:
-    """The rooms below the door, built once."""
-
-    def __init__(self, store: SqlStore, telemetry: Telemetry, clock: SlewedClock) -> None:
-        self.store, self.telemetry, self.clock = store, telemetry, clock
-        self.catalog = Catalog(store, clock)
-        self.broker = Broker(store, clock, telemetry)
-        self.keys = Keys(store, clock)
-        self.platform = Platform(store, self.catalog, self.broker, telemetry, clock)
-        self._version: int | None = None
-
-    def consumer(self, account_id: str, queue_name: str, handler: Any, env: Any) -> QueueConsumer:
-        """Make the consumer that feeds a handler."""
-        return QueueConsumer(
-            self.store,
-            self.catalog,
-            self.broker,
-            self.telemetry,
-            self.clock,
-            account_id=account_id,
-            queue_name=queue_name,
-            handler=handler,
-            env=env,
-        )
-
-    def door(self, applications: Sequence[App], book: MetricsBook, keyless: Key | None) -> Door:
-        """Make the HTTP door with every route there is."""
-        desk = Desk(
-            self.store,
-            self.catalog,
-            self.broker,
-            self.keys,
-            Subscriptions(self.store, self.clock),
-            self.telemetry,
-            self.clock,
-        )
-        open_routes = health.routes()
-        routes: list[Route] = [route for application in applications for route in application.routes]
-        for module in (queues, messages, subscriptions, accounts, keys):
-            routes += module.ROUTES
-        routes += book.routes()
-        routes.append(openapi.route([*open_routes, *routes]))
-        return Door(desk, routes, open_routes, keyless)
-
-    async def notice_others(self) -> None:
-        """Look keys and queues up anew after another process has written to the file."""
-        version = await self.store.foreign_version()
-        if version != self._version:
-            if self._version is not None:
-                await self.keys.load()
-                self.catalog.forget()
-            self._version = version
 
 
 async def _first_keys(keys: Keys, settings: Settings) -> str | None:
@@ -163,7 +104,7 @@ async def _first_keys(keys: Keys, settings: Settings) -> str | None:
 
 
 async def _furnish(
-    house: _House, settings: Settings, file: WranglerFile | None, program: App, applications: Sequence[App]
+    house: House, settings: Settings, file: WranglerFile | None, program: App, applications: Sequence[App]
 ) -> tuple[list[QueueConsumer], list[Queue]]:
     """Make the queues that file, applications and program name; give the consumers to run and the program's queues."""
     account_id = settings.account_id
@@ -187,9 +128,7 @@ async def _furnish(
     return consumers, fed
 
 
-async def _run(
-    door: Door, listener: socket.socket, runner: Runner, telemetry: Telemetry, banner: "Callable[[], None]"
-) -> None:
+async def _run(door: Door, listener: socket.socket, runner: Runner, telemetry: Telemetry, banner: Banner) -> None:
     """Serve until a signal; then stop receiving, finish, settle. A second signal waits for nothing."""
     stopping = asyncio.Event()
 
@@ -237,39 +176,6 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Leave the signals to us."""
         yield
-
-
-class _Banner:
-    """What a person reads who has just started the server."""
-
-    def __init__(
-        self, settings: Settings, address: str, fed: Sequence[Queue], new_secret: str | None, *, show_key: bool
-    ) -> None:
-        self._settings, self._address, self._fed = settings, address, fed
-        self._new_secret, self._show_key = new_secret, show_key
-
-    def __call__(self) -> None:
-        """Print where the server is, the key if it is new, and a line to try."""
-        secret = self._new_secret
-        print(f"\nMillrace {__version__} serves {self._settings.data} on {self._address}", file=sys.stderr)
-        if secret:
-            print(
-                f"Admin key of account '{self._settings.account_id}', shown this once:\n\n    {secret}\n",
-                file=sys.stderr,
-            )
-        elif self._show_key and self._settings.admin_token:
-            secret = self._settings.admin_token
-            print(f"Admin key of account '{self._settings.account_id}':\n\n    {secret}\n", file=sys.stderr)
-        print(f"Send something:\n\n    {self._example(secret or '$MILLRACE_TOKEN')}\n", file=sys.stderr, flush=True)
-
-    def _example(self, secret: str) -> str:
-        if self._fed:
-            path = f"/client/v4/accounts/{self._settings.account_id}/queues/{self._fed[0].id}/messages"
-            body = '{"body": {"name": "world"}}'
-        else:
-            path, body = "/events", '{"payload": {"hello": "world"}}'
-        quote = '"' if secret.startswith("$") else "'"
-        return f"curl {self._address}{path} -H {quote}Authorization: Bearer {secret}{quote} -d '{body}'"
 
 
 def _keyless(settings: Settings) -> Key | None:

@@ -23,7 +23,6 @@ COUNTED = {
     "message.released": "Messages released for another delivery",
     "message.buried": "Messages moved to a dead-letter queue",
     "message.dropped": "Messages dropped after their last delivery",
-    "message.expired": "Messages removed by retention",
     "message.redriven": "Messages moved back to where they came from",
     "lease.stale": "Settlements that came too late",
     "handler.failed": "Handler calls that failed",

@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 
-from millrace import __version__
 from millrace.errors import (
     BodyNotJson,
     EncodingRefused,
@@ -43,7 +42,7 @@ WORDS = {
 }
 
 
-def describe(routes: Iterable[Route]) -> dict[str, Any]:
+def describe(routes: Iterable[Route], version: str) -> dict[str, Any]:
     """Write the document for these routes."""
     routes = list(routes)
     schemas = _schemas(routes)
@@ -54,7 +53,7 @@ def describe(routes: Iterable[Route]) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "Millrace",
-            "version": __version__,
+            "version": version,
             "description": "A durable message queue that speaks Cloudflare Queues' own language.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
@@ -67,14 +66,14 @@ def describe(routes: Iterable[Route]) -> dict[str, Any]:
     }
 
 
-def route(routes: Iterable[Route]) -> Route:
+def route(routes: Iterable[Route], version: str) -> Route:
     """Give the route that shows the document of all routes, itself included."""
     document = b""
 
     async def show(desk: Desk, request: Request) -> Answer:
         """Show this document."""
         nonlocal document
-        document = document or msgspec.json.encode(describe([*listed, shown]))
+        document = document or msgspec.json.encode(describe([*listed, shown], version))
         return Answer(document)
 
     listed = list(routes)

@@ -12,6 +12,7 @@ from millrace.sql.transaction import Row, Transaction
 
 LANE_SHIFT = 43  # 2**20 lanes of queues, 2**43 messages: 280 years at 1,000 a second
 MAX_LANES = 1 << 20
+NO_RETENTION_MS = 1 << 62
 
 _decode = msgspec.json.Decoder(Queue).decode
 _encode = msgspec.json.Encoder().encode
@@ -43,6 +44,12 @@ class QueueState:
     def retry_delay_ms(self) -> int:
         """Milliseconds that a lapsed message waits before it is ready."""
         return round(self.policy.retry_delay_seconds * 1000) if self.policy else 0
+
+    @property
+    def retention_ms(self) -> int:
+        """Milliseconds that a message is kept."""
+        seconds = self.queue.settings.message_retention_period
+        return NO_RETENTION_MS if seconds is None else seconds * 1000
 
     def add(self, count: int, size: int) -> None:
         """Note a change of the backlog by messages and bytes."""

@@ -13,7 +13,7 @@ from millrace.ids import NewReceipt, new_receipt
 from millrace.message import Backlog, Lease, Message, Stamped
 from millrace.queue import Queue
 from millrace.settlement import Outcome, Settlement
-from millrace.sql import messages, queues
+from millrace.sql import cleaning, messages, queues, settling
 from millrace.sql.messages import Sending
 from millrace.sql.sqlite import SqliteDatabase
 from millrace.sql.transaction import Transaction
@@ -49,10 +49,10 @@ class SqlStore:
     async def settle(
         self, queue_id: str, outcomes: Sequence[tuple[Lease, Outcome]], now_ms: int
     ) -> list[Settlement | None]:
-        return await self._database.write_checked(lambda tx: messages.settle(tx, queue_id, outcomes, now_ms))
+        return await self._database.write_checked(lambda tx: settling.settle(tx, queue_id, outcomes, now_ms))
 
     async def extend(self, queue_id: str, leases: Sequence[Lease], until_ms: int) -> set[int]:
-        return await self._database.write_checked(lambda tx: messages.extend(tx, queue_id, leases, until_ms))
+        return await self._database.write_checked(lambda tx: settling.extend(tx, queue_id, leases, until_ms))
 
     async def peek(self, queue_id: str, limit: int, now_ms: int, after_key: int = 0) -> list[Message]:
         return await self.read(lambda tx: messages.peek(tx, queue_id, limit, now_ms, after_key))
@@ -61,13 +61,13 @@ class SqlStore:
         return await self.read(lambda tx: messages.backlog(tx, queue_id))
 
     async def discard(self, queue_id: str, refs: Sequence[tuple[int, str]]) -> list[bool]:
-        return await self.write(lambda tx: messages.discard(tx, queue_id, refs))
+        return await self.write(lambda tx: cleaning.discard(tx, queue_id, refs))
 
     async def purge(self, queue_id: str, now_ms: int) -> Queue:
         return await self.write(lambda tx: queues.purge(tx, queue_id, now_ms))
 
     async def redrive(self, queue_id: str, now_ms: int, after_key: int = 0) -> tuple[int, int | None]:
-        return await self.write(lambda tx: messages.redrive(tx, queue_id, now_ms, after_key))
+        return await self.write(lambda tx: cleaning.redrive(tx, queue_id, now_ms, after_key))
 
     async def create_queue(self, queue: Queue) -> Queue:
         return await self.write(lambda tx: queues.create(tx, queue))
@@ -88,7 +88,7 @@ class SqlStore:
         await self.write(lambda tx: queues.delete(tx, account_id, queue_id))
 
     async def bury_lapsed(self, now_ms: int) -> int:
-        return await self.write(lambda tx: messages.bury_lapsed(tx, now_ms))
+        return await self.write(lambda tx: cleaning.bury_lapsed(tx, now_ms))
 
     async def expire(self, now_ms: int) -> tuple[int, int]:
         times = await self.read(_expiry_times)
@@ -101,7 +101,7 @@ class SqlStore:
         return expired, min([due for _, due in times if due > now_ms], default=now_ms + EXPIRY_CHECK_MS)
 
     async def sweep(self) -> int:
-        return await self.write(messages.sweep)
+        return await self.write(cleaning.sweep)
 
     async def backlogs(self, account_id: str) -> dict[str, Backlog]:
         return await self.read(lambda tx: messages.backlogs(tx, account_id))
@@ -127,7 +127,7 @@ class SqlStore:
         expired, after_key = 0, 0
         while True:
             removed, more_after = await self.write(
-                partial(messages.expire, queue_id=queue_id, now_ms=now_ms, after_key=after_key)
+                partial(cleaning.expire, queue_id=queue_id, now_ms=now_ms, after_key=after_key)
             )
             expired += removed
             if more_after is None:

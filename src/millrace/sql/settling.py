@@ -1,0 +1,113 @@
+"""Settling: outcomes become what `decide` makes of them, guarded by the receipt."""
+
+from collections.abc import Iterable, Sequence
+
+from millrace.message import Lease
+from millrace.settlement import Ack, Buried, Outcome, Released, Removed, Settlement, decide
+from millrace.sql import queues
+from millrace.sql.queues import LANE_SHIFT, QueueState, load
+from millrace.sql.transaction import Transaction
+
+REMOVED = Removed()
+
+
+def settle(
+    tx: Transaction, queue_id: str, outcomes: Sequence[tuple[Lease, Outcome]], now_ms: int
+) -> list[Settlement | None]:
+    """Apply outcomes: acks as one statement, the others one by one through `decide`."""
+    state = load(tx, queue_id)
+    acknowledged = _acknowledge(tx, state, [lease for lease, outcome in outcomes if type(outcome) is Ack])
+    settlements: list[Settlement | None] = []
+    for lease, outcome in outcomes:
+        if type(outcome) is Ack:
+            settlements.append(REMOVED if lease.key in acknowledged else None)
+            acknowledged.discard(lease.key)
+        else:
+            settlements.append(_settle_one(tx, state, lease, outcome, now_ms))
+    state.save(tx)
+    return settlements
+
+
+def extend(tx: Transaction, queue_id: str, leases: Sequence[Lease], until_ms: int) -> set[int]:
+    """Move the end of the leases that are still current."""
+    state = load(tx, queue_id)
+    delayed_ms = until_ms + state.retry_delay_ms
+    rows = [(until_ms, delayed_ms, lease.key, lease.receipt) for lease in leases if _within(state, lease)]
+    return {row[0] for row in tx.apply_many("extend", rows)}
+
+
+def apply_settlement(
+    tx: Transaction, state: QueueState, key: int, size: int, settlement: Settlement, now_ms: int
+) -> None:
+    """Do to a row what was decided about it."""
+    match settlement:
+        case Released(visible_at_ms=visible_at_ms, attempts=attempts, failures=failures):
+            tx.apply("release", (visible_at_ms, attempts, failures, key))
+            tx.wake(state.queue.id)
+        case Removed():
+            tx.apply("remove", (key,))
+            state.add(-1, -size)
+        case Buried(queue_name=queue_name, reason=reason):
+            dead_letters = queues.ensure(tx, state.queue.account_id, queue_name, state.queue.jurisdiction, now_ms)
+            move(tx, state, dead_letters, key, size, now_ms, state.queue.id, reason)
+            dead_letters.save(tx)
+
+
+def move(
+    tx: Transaction,
+    source: QueueState,
+    target: QueueState,
+    key: int,
+    size: int,
+    now_ms: int,
+    origin_queue_id: str | None,
+    reason: str | None,
+) -> None:
+    """Put a row into another lane, under the same number, so that arrival still orders it there."""
+    sequence = key & ((1 << LANE_SHIFT) - 1)
+    new_key = target.lane << LANE_SHIFT | sequence
+    tx.apply("move", (new_key, target.lane, now_ms, origin_queue_id, reason, key))
+    source.add(-1, -size)
+    target.add(1, size)
+    tx.wake(target.queue.id)
+
+
+def key_list(keys: Iterable[int]) -> str:
+    """Write keys as the JSON array that set-based statements take."""
+    return f"[{','.join(map(str, keys))}]"
+
+
+def _acknowledge(tx: Transaction, state: QueueState, leases: Sequence[Lease]) -> set[int]:
+    """Remove what is still current, receipt by receipt (a batch has one), and give the keys."""
+    by_receipt: dict[int, set[int]] = {}
+    for lease in leases:
+        if _within(state, lease):
+            by_receipt.setdefault(lease.receipt, set()).add(lease.key)
+    acknowledged: set[int] = set()
+    for receipt, keys in by_receipt.items():
+        text = key_list(keys)
+        count, size = tx.fetch("current", (text, receipt))[0]
+        if not count:
+            continue
+        current = keys if count == len(keys) else {row[0] for row in tx.fetch("current_keys", (text, receipt))}
+        tx.apply("acknowledge", (text, receipt))
+        state.add(-count, -size)
+        acknowledged |= current
+    return acknowledged
+
+
+def _settle_one(tx: Transaction, state: QueueState, lease: Lease, outcome: Outcome, now_ms: int) -> Settlement | None:
+    row = tx.fetch_one("delivery", (lease.key, lease.receipt)) if _within(state, lease) else None
+    if row is None:
+        return None
+    attempts, failures, visible_at_ms, is_last, size = row
+    lease_ends_at_ms = visible_at_ms - (0 if is_last else state.retry_delay_ms)
+    if lease_ends_at_ms <= now_ms:
+        return None
+    settlement = decide(attempts, failures, outcome, state.policy, now_ms)
+    apply_settlement(tx, state, lease.key, size, settlement, now_ms)
+    return settlement
+
+
+def _within(state: QueueState, lease: Lease) -> bool:
+    return state.first_key < lease.key < state.end_key
