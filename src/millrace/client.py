@@ -119,7 +119,7 @@ class Client:
         """List the queues, oldest first."""
         found: list[Object] = []
         for page in count(1):
-            answer = self._v4("GET", "/queues", params={"page": page, "per_page": limits.QUEUES_PER_PAGE_MAX})
+            answer = self._v4("GET", "/queues", params={"page": page, "per_page": limits.PER_PAGE})
             found += answer["result"]
             if not answer["result"] or len(found) >= answer["result_info"]["total_count"]:
                 break

@@ -21,7 +21,7 @@
     │   ├── RouteNotFound · QueueNotFound · ConsumerNotFound · SubscriptionNotFound · KeyNotFound
     ├── MethodNotAllowed
     ├── Conflict
-    │   ├── QueueNameTaken · ConsumerExists · DeliveryPaused · KeyExists
+    │   ├── QueueNameTaken · ConsumerExists · DeliveryPaused · KeyExists · KeyFromEnvironment
     ├── PullNotEnabled
     ├── BacklogFull                   the queue reached the limit its owner set
     ├── Unauthenticated
@@ -167,6 +167,10 @@ class DeliveryPaused(Conflict):
 
 class KeyExists(Conflict):
     """Choose another secret."""
+
+
+class KeyFromEnvironment(Conflict):
+    """Start the server without, or with another, ADMIN_TOKEN."""
 
 
 class PullNotEnabled(MillraceError):

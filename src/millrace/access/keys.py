@@ -11,7 +11,15 @@ import msgspec
 
 from millrace.access.scopes import Role
 from millrace.clock import Clock
-from millrace.errors import ConfigurationError, Forbidden, InvalidInput, KeyExists, KeyNotFound, Unauthenticated
+from millrace.errors import (
+    ConfigurationError,
+    Forbidden,
+    InvalidInput,
+    KeyExists,
+    KeyFromEnvironment,
+    KeyNotFound,
+    Unauthenticated,
+)
 from millrace.ids import NewId, new_id
 from millrace.queue import check_account_id, check_queue_name
 from millrace.sql.transaction import Transaction
@@ -119,11 +127,16 @@ class Keys:
 
         Raises:
             KeyNotFound: the account has no key of that id.
+            KeyFromEnvironment: it is ADMIN_TOKEN, which each start sets again.
         """
-        if not any(key.id == key_id for key in self.of_account(account_id)):
+        key = next((key for key in self.of_account(account_id) if key.id == key_id), None)
+        if key is None:
             raise KeyNotFound(f"key {key_id[:64]!r} does not exist")
-        await self._store.write(lambda tx: tx.apply("delete_key", {"id": key_id, "account_id": account_id}))
-        await self.load()
+        if key.from_environment:
+            raise KeyFromEnvironment(
+                "this key is ADMIN_TOKEN of the server's environment; start the server without it, or with another"
+            )
+        await self._delete(key)
 
     async def replace_from_environment(self, account_id: str, secret: str | None) -> None:
         """Make `secret` the admin key of the account, in place of what former starts brought; None only removes.
@@ -133,7 +146,7 @@ class Keys:
         """
         for key in list(self._by_hash.values()):
             if key.from_environment:
-                await self.revoke(key.account_id, key.id)
+                await self._delete(key)
         if secret is None:
             return
         present = self._by_hash.get(hash_secret(_raw(secret)))
@@ -145,6 +158,11 @@ class Keys:
                 f"{present.account_id!r}); choose another, or revoke that key"
             )
         await self.create(account_id, Role.ADMIN, secret=secret, from_environment=True)
+
+    async def _delete(self, key: Key) -> None:
+        bindings = {"id": key.id, "account_id": key.account_id}
+        await self._store.write(lambda tx: tx.apply("delete_key", bindings))
+        await self.load()
 
 
 def hash_secret(secret: bytes) -> bytes:

@@ -68,7 +68,6 @@ class House:
         """Look keys and queues up anew after another process has written to the file."""
         version = await self.store.foreign_version()
         if version != self._version:
-            if self._version is not None:
-                await self.keys.load()
-                self.catalog.forget()
+            await self.keys.load()
+            self.catalog.forget()
             self._version = version

@@ -16,7 +16,8 @@ FAILED, REFUSED, UNREACHABLE = 1, 3, 4
 
 def main() -> None:
     """Run the command and exit with its code."""
-    arguments = make_parser(Path(sys.argv[0]).name).parse_args()
+    program = Path(sys.argv[0]).name
+    arguments = make_parser("ctx" if program == "ctx" else "millrace").parse_args()
     module, function = arguments.run.split(":")
     try:
         code = getattr(import_module(f"millrace.cli.{module}"), function)(arguments)

@@ -77,7 +77,7 @@ async def serve(settings: Settings, *, show_key: bool = False) -> int:
         store = SqlStore(str(prepared.database), clock)
         stack.push_async_callback(store.close)
         house = House(store, telemetry, clock)
-        await house.keys.load()
+        await house.notice_others()
         new_secret = await _first_keys(house.keys, settings)
         applications = [events.app(house.platform, EventsSettings(settings.debug_routes, settings.events_consumer))]
         consumers, fed = await _furnish(house, settings, file, program, applications)

@@ -2,11 +2,12 @@
 
 import msgspec
 
+from millrace import limits
 from millrace.access.scopes import Scope
 from millrace.http.desk import Desk
 from millrace.http.envelope import page, success
 from millrace.http.request import Request
-from millrace.http.routes import Answer, Route
+from millrace.http.routes import PAGE, Answer, Route
 
 V4 = "/client/v4"
 
@@ -43,13 +44,13 @@ class User(msgspec.Struct, frozen=True):
 
 async def list_accounts(desk: Desk, request: Request) -> Answer:
     """List the account of the key."""
-    return page([_account(request)], request.number("page", 1, 1_000_000_000), 50)
+    return page([_account(request)], request.number("page", 1, limits.PAGE), 50)
 
 
 async def list_memberships(desk: Desk, request: Request) -> Answer:
     """List the key's membership in its account."""
     membership = Membership(request.key.id, _account(request), [request.key.role], [])
-    return page([membership], request.number("page", 1, 1_000_000_000), 50)
+    return page([membership], request.number("page", 1, limits.PAGE), 50)
 
 
 async def verify_token(desk: Desk, request: Request) -> Answer:
@@ -71,14 +72,14 @@ def _account(request: Request) -> Account:
     return Account(request.key.account_id, request.key.account_id)
 
 
-PAGE = {"page": int}
+NUMBER = {"page": PAGE}
 
 ROUTES = [
     Route(method="GET", path=f"{V4}/accounts", handle=list_accounts, scope=Scope.READ, gives=Account, is_page=True,
-          query=PAGE),
+          query=NUMBER),
     Route(method="GET", path=f"{V4}/accounts/{{account_id}}", handle=get_account, scope=Scope.READ, gives=Account),
     Route(method="GET", path=f"{V4}/memberships", handle=list_memberships, scope=Scope.READ, gives=Membership,
-          is_page=True, query=PAGE),
+          is_page=True, query=NUMBER),
     Route(method="GET", path=f"{V4}/user", handle=get_user, scope=Scope.READ, gives=User),
     Route(method="GET", path=f"{V4}/user/tokens/verify", handle=verify_token, scope=Scope.READ, gives=TokenStatus),
 ]  # fmt: skip

@@ -36,8 +36,8 @@ class Door:
         self, desk: Desk, routes: Iterable[Route], open_routes: Iterable[Route], keyless: Key | None = None
     ) -> None:
         self._desk = desk
-        self._table = RouteTable(routes)
         self._open = {route.path: route for route in open_routes}
+        self._table = RouteTable([*self._open.values(), *routes])
         self._keyless = keyless
 
     async def __call__(self, scope: Any, receive: ASGIReceive, send: ASGISend) -> None:

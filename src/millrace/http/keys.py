@@ -1,15 +1,16 @@
 """Keys over HTTP, for the admin of an account."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from millrace.access.keys import Key
 from millrace.access.scopes import Role, Scope
 from millrace.clock import iso_milliseconds
-from millrace.errors import Forbidden, InvalidRequest, KeyExists, KeyNotFound
+from millrace.errors import Forbidden, InvalidRequest, KeyExists, KeyFromEnvironment, KeyNotFound
 from millrace.http.desk import Desk
+from millrace.http.queues import QueueName
 from millrace.http.request import Request, Shape
 from millrace.http.routes import Answer, Route
 
@@ -19,8 +20,8 @@ class CreateKey(msgspec.Struct, frozen=True):
 
     role: Role = Role.ADMIN
     account: str | None = None
-    queues: list[str] | None = None
-    secret: str | None = None
+    queues: list[QueueName] | None = None
+    secret: Annotated[str, Meta(extra_json_schema={"pattern": "^[!-~]+$"})] | None = None
     test: bool = False
 
 
@@ -95,5 +96,5 @@ ROUTES = [
           refuses=(InvalidRequest, KeyExists), status=201),
     Route(method="GET", path="/api/keys", handle=list_keys, scope=Scope.KEYS, gives=KeyList),
     Route(method="DELETE", path="/api/keys/{key_id}", handle=revoke_key, scope=Scope.KEYS, gives=Revoked,
-          refuses=(KeyNotFound,)),
+          refuses=(KeyNotFound, KeyFromEnvironment)),
 ]  # fmt: skip

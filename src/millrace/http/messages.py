@@ -54,16 +54,18 @@ class PushBody(msgspec.Struct, frozen=True):
 class PushBatchBody(msgspec.Struct, frozen=True):
     """1 to 100 messages."""
 
-    messages: list[PushBody]
+    messages: Annotated[list[PushBody], Meta(extra_json_schema={"minItems": 1, "maxItems": limits.BATCH_MESSAGES})]
     delay_seconds: Delay | None = None
 
 
 class PullBody(msgspec.Struct, frozen=True):
     """How many to take and for how long; `visibility_timeout` is another word for the latter."""
 
-    batch_size: Annotated[int, Meta(ge=1, le=limits.CONSUMER_BATCH_SIZE)] | None = None
-    visibility_timeout_ms: Annotated[int, Meta(ge=0, le=limits.VISIBILITY_TIMEOUT_MS_MAX)] | None = None
-    visibility_timeout: Annotated[int, Meta(ge=0, le=limits.VISIBILITY_TIMEOUT_MS_MAX)] | None = None
+    batch_size: Annotated[float, Meta(ge=1, le=limits.CONSUMER_BATCH_SIZE, multiple_of=1)] | None = None
+    visibility_timeout_ms: Annotated[float, Meta(ge=0, le=limits.VISIBILITY_TIMEOUT_MS_MAX, multiple_of=1)] | None = (
+        None
+    )
+    visibility_timeout: Annotated[float, Meta(ge=0, le=limits.VISIBILITY_TIMEOUT_MS_MAX, multiple_of=1)] | None = None
 
 
 class LeaseBody(msgspec.Struct, frozen=True):
@@ -98,7 +100,7 @@ class ExtendBody(msgspec.Struct, frozen=True):
     """Leases that are to end later: so many milliseconds from now."""
 
     lease_ids: list[str]
-    visibility_timeout_ms: Annotated[int, Meta(ge=0, le=limits.VISIBILITY_TIMEOUT_MS_MAX)]
+    visibility_timeout_ms: Annotated[float, Meta(ge=0, le=limits.VISIBILITY_TIMEOUT_MS_MAX, multiple_of=1)]
 
 
 class Extended(msgspec.Struct, frozen=True):
@@ -111,7 +113,7 @@ class Extended(msgspec.Struct, frozen=True):
 class PeekBody(msgspec.Struct, frozen=True):
     """How many to show, after which cursor."""
 
-    batch_size: Annotated[int, Meta(ge=1, le=limits.PEEK_MESSAGES)] | None = None
+    batch_size: Annotated[float, Meta(ge=1, le=limits.PEEK_MESSAGES, multiple_of=1)] | None = None
     cursor: Annotated[str, Meta(pattern="^[0-9a-f]{16}$")] | None = None
 
 
@@ -171,7 +173,7 @@ async def pull(desk: Desk, request: Request) -> Answer:
     queue = await queue_of(desk, request)
     body: PullBody = PULL.read(request.body)
     lease_ms = body.visibility_timeout if body.visibility_timeout_ms is None else body.visibility_timeout_ms
-    received = await desk.broker.pull(queue, body.batch_size, lease_ms)
+    received = await desk.broker.pull(queue, _whole(body.batch_size), _whole(lease_ms))
     backlog = received.backlog or Backlog(0, 0, 0)
     messages = [pulled_message(message) for message in received.messages]
     return success(Pulled(backlog.count, messages, MetricsHolder(metrics(backlog))))
@@ -204,7 +206,7 @@ async def extend(desk: Desk, request: Request) -> Answer:
     body: ExtendBody = EXTEND.read(request.body)
     leases = {text: Lease.parse(text) for text in body.lease_ids}
     current = await desk.broker.extend(
-        queue, [lease for lease in leases.values() if lease is not None], body.visibility_timeout_ms
+        queue, [lease for lease in leases.values() if lease is not None], int(body.visibility_timeout_ms)
     )
     stale = {text: STALE for text, lease in leases.items() if lease is None or lease.key not in current}
     return success(Extended(len(leases) - len(stale), stale))
@@ -214,7 +216,7 @@ async def peek(desk: Desk, request: Request) -> Answer:
     """Show waiting, delayed and leased messages without taking them."""
     queue = await queue_of(desk, request)
     body: PeekBody = PEEK.read(request.body)
-    limit = limits.PULL_BATCH_SIZE if body.batch_size is None else body.batch_size
+    limit = limits.PULL_BATCH_SIZE if body.batch_size is None else int(body.batch_size)
     after_key = min(int(body.cursor, 16), (1 << 63) - 1) if body.cursor else 0
     messages = await desk.broker.peek(queue, limit, after_key)
     cursor: str | UnsetType = f"{messages[-1].lease.key:016x}" if len(messages) == limit else UNSET
@@ -253,6 +255,10 @@ def _string(raw: bytes, content_type: ContentType) -> str:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidMessage(f"body of content type {content_type} is not a string: {error}") from None
     return text
+
+
+def _whole(number: float | None) -> int | None:
+    return None if number is None else int(number)
 
 
 def _pushed(backlog: Backlog) -> Pushed:

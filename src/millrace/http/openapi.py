@@ -26,7 +26,6 @@ from millrace.http.routes import Answer, Route
 REF = "#/components/schemas/{name}"
 ALWAYS = (Unauthenticated, Forbidden, EncodingRefused, RequestTooLarge, RequestTimedOut, StoreUnavailable)
 PARAMETER = re.compile(r"\{(\w+)\}")
-ID_PATTERNS = {"account_id": "^[A-Za-z0-9._-]{1,32}$"}
 WORDS = {
     400: "A value is wrong; nothing was changed",
     401: "No valid key",
@@ -42,13 +41,13 @@ WORDS = {
 }
 
 
-def describe(routes: Iterable[Route], version: str) -> dict[str, Any]:
-    """Write the document for these routes."""
+def describe(routes: Iterable[Route], version: str, account_id: str) -> dict[str, Any]:
+    """Write the document for these routes, as the keys of this account may use them."""
     routes = list(routes)
     schemas = _schemas(routes)
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schemas)
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schemas, account_id)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -68,13 +67,10 @@ def describe(routes: Iterable[Route], version: str) -> dict[str, Any]:
 
 def route(routes: Iterable[Route], version: str) -> Route:
     """Give the route that shows the document of all routes, itself included."""
-    document = b""
 
     async def show(desk: Desk, request: Request) -> Answer:
         """Show this document."""
-        nonlocal document
-        document = document or msgspec.json.encode(describe([*listed, shown], version))
-        return Answer(document)
+        return Answer(msgspec.json.encode(describe([*listed, shown], version, request.key.account_id)))
 
     listed = list(routes)
     shown = Route(method="GET", path="/openapi.json", handle=show, scope=None, gives=dict[str, Any])
@@ -130,12 +126,12 @@ def _raw_schema(kind: type) -> dict[str, Any]:
     raise NotImplementedError
 
 
-def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
+def _operation(route: Route, schemas: dict[str, Any], account_id: str) -> dict[str, Any]:
     name = getattr(route.handle, "__name__", "ready")
     operation: dict[str, Any] = {
         "operationId": name if name != "show" else f"show_{route.path.strip('/').split('.')[0]}",
         "summary": (route.handle.__doc__ or type(route.handle).__call__.__doc__ or "").strip().split("\n")[0],
-        "parameters": _parameters(route),
+        "parameters": _parameters(route, account_id),
         "responses": _responses(route, schemas),
     }
     if name == "ready":
@@ -144,19 +140,25 @@ def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
         operation["security"] = []
     if route.takes is not None:
         schema = schemas["shapes"][str(route.takes.type)]
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+        operation["requestBody"] = {
+            "required": _needs_body(route.takes.type),
+            "content": {"application/json": {"schema": schema}},
+        }
     return operation
 
 
-def _parameters(route: Route) -> list[dict[str, Any]]:
+def _parameters(route: Route, account_id: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for name in PARAMETER.findall(route.path):
-        pattern = ID_PATTERNS.get(name, "^[A-Za-z0-9-]+$")
-        found.append({"name": name, "in": "path", "required": True, "schema": {"type": "string", "pattern": pattern}})
-    for name, kind in route.query.items():
-        schema = msgspec.json.schema(kind) | ({"minimum": 1} if kind is int else {})
+        schema: dict[str, Any] = {"enum": [account_id]} if name == "account_id" else {"pattern": "^[A-Za-z0-9-]+$"}
+        found.append({"name": name, "in": "path", "required": True, "schema": {"type": "string", **schema}})
+    for name, schema in route.query.items():
         found.append({"name": name, "in": "query", "required": False, "schema": schema})
     return found
+
+
+def _needs_body(kind: Any) -> bool:
+    return any(field.required for field in msgspec.structs.fields(kind))
 
 
 def _responses(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
@@ -179,7 +181,7 @@ def _responses(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
 def _refusals(route: Route) -> list[type[MillraceError]]:
     if route.scope is None and not route.path.endswith(".json"):
         return list(route.refuses)
-    more: list[type[MillraceError]] = [BodyNotJson] if route.takes is not None else []
+    more: list[type[MillraceError]] = [BodyNotJson] if route.takes is not None or route.query else []
     if "{" in route.path:
         more.append(RouteNotFound)
     return [*ALWAYS, *more, *route.refuses]

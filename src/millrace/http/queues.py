@@ -21,11 +21,15 @@ from millrace.errors import (
 from millrace.http.desk import Desk, queue_of
 from millrace.http.envelope import ConsumerObject, QueueObject, consumer_object, page, queue_object, success
 from millrace.http.request import Request, Shape
-from millrace.http.routes import Answer, Route
+from millrace.http.routes import PAGE, PER_PAGE, Answer, Route
+from millrace.queue import NAME
 
 Q = "/client/v4/accounts/{account_id}/queues"
 
-DelaySeconds = Annotated[int, Meta(ge=0, le=limits.DELAY_SECONDS)]
+QueueName = Annotated[str, Meta(extra_json_schema={"pattern": f"^{NAME.pattern}$"})]
+DeadLetterName = Annotated[str, Meta(extra_json_schema={"pattern": f"^({NAME.pattern})?$"})]
+# Whole numbers may be written as 10.0, as the Python SDK does with what it has read.
+DelaySeconds = Annotated[float, Meta(ge=0, le=limits.DELAY_SECONDS, multiple_of=1)]
 
 
 class SettingsBody(msgspec.Struct, frozen=True):
@@ -34,14 +38,15 @@ class SettingsBody(msgspec.Struct, frozen=True):
     delivery_delay: DelaySeconds | UnsetType = UNSET
     delivery_paused: bool | UnsetType = UNSET
     message_retention_period: (
-        Annotated[int, Meta(ge=limits.RETENTION_SECONDS_MIN, le=limits.RETENTION_SECONDS_MAX)] | UnsetType
+        Annotated[float, Meta(ge=limits.RETENTION_SECONDS_MIN, le=limits.RETENTION_SECONDS_MAX, multiple_of=1)]
+        | UnsetType
     ) = UNSET
 
 
 class CreateQueue(msgspec.Struct, frozen=True):
     """A new queue."""
 
-    queue_name: str
+    queue_name: QueueName
     settings: SettingsBody | None = None
     jurisdiction: Literal["eu", "us", "fedramp"] | None = None
 
@@ -49,18 +54,20 @@ class CreateQueue(msgspec.Struct, frozen=True):
 class ChangeQueue(msgspec.Struct, frozen=True):
     """A new name, new settings, or both."""
 
-    queue_name: str | None = None
+    queue_name: QueueName | None = None
     settings: SettingsBody | None = None
 
 
 class ConsumerSettingsBody(msgspec.Struct, frozen=True):
     """Settings of a consumer, each optional."""
 
-    batch_size: Annotated[int, Meta(ge=1, le=limits.CONSUMER_BATCH_SIZE)] | UnsetType = UNSET
-    max_retries: Annotated[int, Meta(ge=0, le=limits.MAX_RETRIES)] | UnsetType = UNSET
-    max_wait_time_ms: Annotated[int, Meta(ge=0, le=limits.MAX_WAIT_TIME_MS)] | UnsetType = UNSET
-    max_concurrency: Annotated[int, Meta(ge=1, le=limits.MAX_CONCURRENCY)] | None | UnsetType = UNSET
-    visibility_timeout_ms: Annotated[int, Meta(ge=0, le=limits.VISIBILITY_TIMEOUT_MS_MAX)] | UnsetType = UNSET
+    batch_size: Annotated[float, Meta(ge=1, le=limits.CONSUMER_BATCH_SIZE, multiple_of=1)] | UnsetType = UNSET
+    max_retries: Annotated[float, Meta(ge=0, le=limits.MAX_RETRIES, multiple_of=1)] | UnsetType = UNSET
+    max_wait_time_ms: Annotated[float, Meta(ge=0, le=limits.MAX_WAIT_TIME_MS, multiple_of=1)] | UnsetType = UNSET
+    max_concurrency: Annotated[float, Meta(ge=1, le=limits.MAX_CONCURRENCY, multiple_of=1)] | None | UnsetType = UNSET
+    visibility_timeout_ms: (
+        Annotated[float, Meta(ge=0, le=limits.VISIBILITY_TIMEOUT_MS_MAX, multiple_of=1)] | UnsetType
+    ) = UNSET
     retry_delay: DelaySeconds | UnsetType = UNSET
 
 
@@ -70,7 +77,7 @@ class ConsumerBody(msgspec.Struct, frozen=True):
     type: Literal["worker", "http_pull"]
     script_name: str | None = None
     environment_name: str | None = None
-    dead_letter_queue: str | None = None
+    dead_letter_queue: DeadLetterName | None = None
     settings: ConsumerSettingsBody | None = None
 
 
@@ -115,8 +122,8 @@ async def list_queues(desk: Desk, request: Request) -> Answer:
     """List queues, oldest first, or those of exactly the given names."""
     queues = await desk.catalog.queues(request.key.account_id, request.query.get("name", ()))
     shown = [queue for queue in queues if request.key.reaches(queue.name)]
-    number = request.number("page", 1, 1_000_000_000)
-    per_page = request.number("per_page", limits.QUEUES_PER_PAGE, limits.QUEUES_PER_PAGE_MAX)
+    number = request.number("page", 1, limits.PAGE)
+    per_page = request.number("per_page", limits.QUEUES_PER_PAGE, limits.PER_PAGE)
     return page([queue_object(queue) for queue in shown], number, per_page)
 
 
@@ -231,7 +238,7 @@ def _consumer_arguments(body: ConsumerBody) -> dict[str, Any]:
     }
 
 
-NAMES = {"name": list[str], "page": int, "per_page": int}
+NAMES = {"name": {"type": "array", "items": {"type": "string"}}, "page": PAGE, "per_page": PER_PAGE}
 CHANGES = (InvalidQueueName, InvalidQueueSettings, QueueNotFound, QueueNameTaken)
 CONSUMES = (InvalidRequest, InvalidConsumerSettings, InvalidQueueName, QueueNotFound)
 

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from millrace.http.desk import Desk
 
 
+PAGE = {"type": "integer", "minimum": 1, "maximum": limits.PAGE}
+PER_PAGE = {"type": "integer", "minimum": 1, "maximum": limits.PER_PAGE}
+
+
 class Answer(msgspec.Struct, frozen=True):
     """What a route's function gives back: bytes that are ready to send."""
 
@@ -39,7 +43,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     takes: Shape | None = None
     gives: Any = None
     is_page: bool = False
-    query: Mapping[str, Any] = {}
+    query: Mapping[str, Any] = {}  # names with their JSON schemas
     refuses: tuple[type[MillraceError], ...] = ()
     status: int = 200
     media_type: str = "application/json"

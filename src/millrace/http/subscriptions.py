@@ -12,7 +12,7 @@ from millrace.errors import InvalidRequest, QueueNotFound, SubscriptionNotFound
 from millrace.http.desk import Desk
 from millrace.http.envelope import page, success
 from millrace.http.request import Request, Shape
-from millrace.http.routes import Answer, Route
+from millrace.http.routes import PAGE, PER_PAGE, Answer, Route
 from millrace.subscriptions import Subscription
 
 E = "/client/v4/accounts/{account_id}/event_subscriptions/subscriptions"
@@ -68,9 +68,9 @@ async def list_subscriptions(desk: Desk, request: Request) -> Answer:
     if queue_ids:
         found = [subscription for subscription in found if subscription.destination.get("queue_id") in queue_ids]
     order = request.choice("order", "created_at", tuple(ORDERS))
-    found.sort(key=ORDERS[order], reverse=request.choice("direction", "asc", ("asc", "desc")) == "desc")
-    number = request.number("page", 1, 1_000_000_000)
-    per_page = request.number("per_page", limits.SUBSCRIPTIONS_PER_PAGE, limits.QUEUES_PER_PAGE_MAX)
+    found.sort(key=ORDERS[order], reverse=request.choice("direction", "asc", DIRECTIONS) == "desc")
+    number = request.number("page", 1, limits.PAGE)
+    per_page = request.number("per_page", limits.SUBSCRIPTIONS_PER_PAGE, limits.PER_PAGE)
     return page(found, number, per_page)
 
 
@@ -98,7 +98,14 @@ async def _check_destination(desk: Desk, request: Request, destination: Destinat
     request.key.check_queue(queue.name)
 
 
-LISTING = {"queue_id": str, "page": int, "per_page": int, "order": str, "direction": str}
+DIRECTIONS = ("asc", "desc")
+LISTING = {
+    "queue_id": {"type": "string"},
+    "page": PAGE,
+    "per_page": PER_PAGE,
+    "order": {"enum": list(ORDERS)},
+    "direction": {"enum": list(DIRECTIONS)},
+}
 
 ROUTES = [
     Route(method="POST", path=E, handle=create_subscription, scope=Scope.MANAGE, takes=CREATE, gives=Subscription,

@@ -20,8 +20,8 @@ def settle(
     settlements: list[Settlement | None] = []
     for lease, outcome in outcomes:
         if type(outcome) is Ack:
-            settlements.append(REMOVED if lease.key in acknowledged else None)
-            acknowledged.discard(lease.key)
+            settlements.append(REMOVED if lease in acknowledged else None)
+            acknowledged.discard(lease)
         else:
             settlements.append(_settle_one(tx, state, lease, outcome, now_ms))
     state.save(tx)
@@ -77,13 +77,13 @@ def key_list(keys: Iterable[int]) -> str:
     return f"[{','.join(map(str, keys))}]"
 
 
-def _acknowledge(tx: Transaction, state: QueueState, leases: Sequence[Lease]) -> set[int]:
-    """Remove what is still current, receipt by receipt (a batch has one), and give the keys."""
+def _acknowledge(tx: Transaction, state: QueueState, leases: Sequence[Lease]) -> set[Lease]:
+    """Remove what is still current, receipt by receipt (a batch has one), and give those leases."""
     by_receipt: dict[int, set[int]] = {}
     for lease in leases:
         if _within(state, lease):
             by_receipt.setdefault(lease.receipt, set()).add(lease.key)
-    acknowledged: set[int] = set()
+    acknowledged: set[Lease] = set()
     for receipt, keys in by_receipt.items():
         text = key_list(keys)
         count, size = tx.fetch("current", (text, receipt))[0]
@@ -92,7 +92,7 @@ def _acknowledge(tx: Transaction, state: QueueState, leases: Sequence[Lease]) ->
         current = keys if count == len(keys) else {row[0] for row in tx.fetch("current_keys", (text, receipt))}
         tx.apply("acknowledge", (text, receipt))
         state.add(-count, -size)
-        acknowledged |= current
+        acknowledged |= {Lease(key, receipt) for key in current}
     return acknowledged
 
 

@@ -54,11 +54,14 @@ class SqliteDatabase:
         self._loop = asyncio.get_running_loop()
         self._inbox: queue.SimpleQueue[list[_Operation] | None] = queue.SimpleQueue()
         self._gathered: list[_Operation] = []
-        self._connection = connect(path, WRITER_CACHE_KIB)
-        self._tx = Transaction(self._connection)
         self._sequence_limit = self._stamp_due_ms = 0
-        self._start_stamping()
-        self._reader = None if path == ":memory:" else Transaction(connect(path, READER_CACHE_KIB))
+        try:
+            self._connection = connect(path, WRITER_CACHE_KIB)
+            self._tx = Transaction(self._connection)
+            self._start_stamping()
+            self._reader = None if path == ":memory:" else Transaction(connect(path, READER_CACHE_KIB))
+        except apsw.Error as error:
+            raise _unavailable(error) from error
         self._read_thread = ThreadPoolExecutor(1, "millrace-reader")
         self._write_thread = threading.Thread(target=self._write_groups, name="millrace-writer", daemon=True)
         self._write_thread.start()

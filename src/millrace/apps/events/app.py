@@ -81,7 +81,7 @@ def app(platform: Platform, settings: EventsSettings) -> App:
         scope=Scope.SEND,
         takes=EVENT,
         gives=EventAnswer,
-        query={"debug": str},
+        query={"debug": {"type": "string"}},
         refuses=(BodyDoesNotFit, MessageTooLarge, QueueUnavailable),
         body_limit=BODY_BYTES,
     )
