@@ -1,5 +1,6 @@
 """The rules of a message's way: checked and stamped on its way in, leased, settled, moved. Its store keeps it."""
 
+from collections import Counter
 from collections.abc import Sequence
 from time import perf_counter
 
@@ -20,7 +21,7 @@ from millrace.ids import NewId, new_id
 from millrace.message import Backlog, Lease, Message, Outgoing, Stamped
 from millrace.queue import Queue
 from millrace.settlement import Ack, Buried, Outcome, Released, Removed, Settlement
-from millrace.store import IsReady, Received, Store
+from millrace.store import Cleared, IsReady, Received, Store
 from millrace.telemetry import Telemetry
 
 
@@ -85,6 +86,7 @@ class Broker:
         """Lease up to `limit` ready messages, once `is_ready(count, ready_since_ms)` agrees."""
         while True:
             received = await self._store.receive(queue.id, limit, lease_ms, self._clock(), is_ready)
+            report_cleared(self._telemetry, received.cleared)
             if not received.unfinished:
                 break
         if received.messages:
@@ -127,8 +129,9 @@ class Broker:
 
     async def purge(self, queue: Queue) -> Queue:
         """Remove every message of the queue."""
+        purged = await self._store.purge(queue.id, self._clock())
         self._emit(queue, "queue.purged", 1)
-        return await self._store.purge(queue.id, self._clock())
+        return purged
 
     async def redrive(self, queue: Queue) -> int:
         """Move all buried messages back to the queues they came from; give how many."""
@@ -137,7 +140,8 @@ class Broker:
             chunk, next_key = await self._store.redrive(queue.id, self._clock(), after_key)
             moved += chunk
             if next_key is None:
-                self._emit(queue, "message.redriven", moved)
+                if moved:
+                    self._emit(queue, "message.redriven", moved)
                 return moved
             after_key = next_key
 
@@ -200,6 +204,12 @@ class Broker:
 
     def _emit(self, queue: Queue, name: str, count: int) -> None:
         self._telemetry.emit(name, account_id=queue.account_id, queue=queue.name, count=count)
+
+
+def report_cleared(telemetry: Telemetry, cleared: Sequence[Cleared]) -> None:
+    """Tell of messages that left their queues without an outcome."""
+    for (account_id, queue, event), count in Counter((c.account_id, c.queue, c.event) for c in cleared).items():
+        telemetry.emit(event, account_id=account_id, queue=queue, count=count)
 
 
 def _checked_delay(delay_seconds: float | None, error: type[InvalidInput]) -> float | None:

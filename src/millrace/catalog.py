@@ -13,6 +13,7 @@ from millrace.queue import (
     Queue,
     QueueSettings,
     change_queue_settings,
+    check_dead_letters,
     check_queue_name,
     make_consumer,
 )
@@ -117,6 +118,8 @@ class Catalog:
             check_queue_name(name)
 
         def changed(queue: Queue) -> Queue:
+            if queue.consumer is not None and name is not None:
+                check_dead_letters(name, queue.consumer.dead_letter_queue)
             present = _defaults_of(queue.settings) if replace else queue.settings
             return msgspec.structs.replace(
                 queue,

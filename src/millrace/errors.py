@@ -146,6 +146,10 @@ class MethodNotAllowed(MillraceError):
 
     code = "METHOD_NOT_ALLOWED"
 
+    def __init__(self, sentence: str, allowed: str = "") -> None:
+        super().__init__(sentence)
+        self.allowed = allowed
+
 
 class Conflict(MillraceError):
     """Something is in the way; look at it before trying again."""

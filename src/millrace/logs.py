@@ -5,12 +5,14 @@ that request (docs/design/speed.md).
 """
 
 import asyncio
+import logging
 import traceback
 from typing import Any, BinaryIO
 
 import msgspec
 
 from millrace.clock import Clock, iso_milliseconds
+from millrace.telemetry import Telemetry
 
 FLUSH_SECONDS = 0.05
 FLUSH_LINES = 500
@@ -21,6 +23,7 @@ LINES: dict[str, tuple[str, str]] = {
     "event.refused": ("error", "Failed to queue event"),
     "event.debug_ignored": ("warning", "Debug flag ignored"),
     "server.started": ("info", "Server started"),
+    "server.warned": ("warning", "HTTP server warning"),
     "server.stopping": ("info", "Server stopping"),
     "server.stopped": ("info", "Server stopped"),
     "configuration.warning": ("warning", "Configuration warning"),
@@ -31,13 +34,25 @@ LINES: dict[str, tuple[str, str]] = {
     "request.failed": ("error", "Request failed unexpectedly"),
     "loop.failed": ("error", "Background work failed; it is tried again"),
     "handler.failed": ("error", "Handler failed"),
-    "handler.overran": ("error", "Handler ran over its limit"),
     "handler.lease_lost": ("warning", "Handler finished after its lease"),
     "message.buried": ("warning", "Messages moved to the dead-letter queue"),
     "message.dropped": ("warning", "Messages dropped after their last delivery"),
+    "message.expired": ("info", "Messages expired"),
     "message.redriven": ("info", "Messages redriven"),
     "queue.purged": ("info", "Queue purged"),
 }
+
+
+class ServerLogs(logging.Handler):
+    """Turns what the HTTP server logs of itself into events."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        super().__init__(logging.WARNING)
+        self._telemetry = telemetry
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Emit a record as an event."""
+        self._telemetry.emit("server.warned", warning=record.getMessage())
 
 
 class LogLines:

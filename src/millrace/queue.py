@@ -150,6 +150,16 @@ def make_consumer_settings(kind: str, given: Mapping[str, Any]) -> ConsumerSetti
     return ConsumerSettings(**_in_range(given, CONSUMER_RANGES, InvalidConsumerSettings))
 
 
+def check_dead_letters(queue_name: str, dead_letter_queue: str | None) -> None:
+    """Let another queue pass as the dead-letter queue.
+
+    Raises:
+        InvalidConsumerSettings: it is the queue itself.
+    """
+    if dead_letter_queue == queue_name:
+        raise InvalidConsumerSettings(f"dead_letter_queue is {queue_name!r}, the queue itself; expected another queue")
+
+
 def make_consumer(
     *,
     id: str,
@@ -172,8 +182,7 @@ def make_consumer(
         raise InvalidRequest(f"type is {_shown(type)}; expected 'worker' or 'http_pull'")
     if type == "worker" and not script_name:
         raise InvalidRequest("script_name is missing; a consumer of type 'worker' needs one")
-    if dead_letter_queue == queue_name:
-        raise InvalidConsumerSettings(f"dead_letter_queue is {queue_name!r}, the queue itself; expected another queue")
+    check_dead_letters(queue_name, dead_letter_queue)
     return Consumer(
         id=id,
         type=type,  # type: ignore[arg-type]

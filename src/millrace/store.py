@@ -16,6 +16,14 @@ T = TypeVar("T")
 IsReady = Callable[[int, int], bool]
 
 
+class Cleared(msgspec.Struct, frozen=True):
+    """A message that left its queue without an outcome; `event` is message.buried, .dropped or .expired."""
+
+    account_id: str
+    queue: str
+    event: str
+
+
 class Received(msgspec.Struct, frozen=True, kw_only=True):
     """What a receive took, with the backlog it left; or, when it took nothing, when to look again."""
 
@@ -23,6 +31,7 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
     backlog: Backlog | None = None
     ready_since_ms: int | None = None
     next_due_at_ms: int | None = None
+    cleared: list[Cleared] = []
     unfinished: bool = False
 
 
@@ -148,12 +157,12 @@ class Store(Protocol):
         """
         ...
 
-    async def bury_lapsed(self, now_ms: int) -> int:
-        """Settle messages whose last delivery lapsed, also of queues that nobody reads; give how many."""
+    async def bury_lapsed(self, now_ms: int) -> list[Cleared]:
+        """Settle messages whose last delivery lapsed, also of queues that nobody reads, in chunks; give them."""
         ...
 
-    async def expire(self, now_ms: int) -> tuple[int, int]:
-        """Remove messages past their retention; give how many, and when to come again at the latest."""
+    async def expire(self, now_ms: int) -> tuple[list[Cleared], int]:
+        """Remove messages past their retention; give them, and when to come again at the latest."""
         ...
 
     async def sweep(self) -> int:

@@ -12,10 +12,10 @@ async def test_a_lapsed_last_delivery_is_buried_though_nobody_reads(store, clock
     await bench.receive(lease_seconds=10)
     clock.advance(9.999)
 
-    assert await store.bury_lapsed(clock()) == 0
+    assert await store.bury_lapsed(clock()) == []
 
     clock.advance(0.001)
-    assert await store.bury_lapsed(clock()) == 1
+    assert len(await store.bury_lapsed(clock())) == 1
     assert (await bench.count(), await (await bench.of("dead")).count()) == (0, 1)
 
 
@@ -25,7 +25,7 @@ async def test_a_lapsed_delivery_with_retries_left_is_not_buried(store, clock):
     await bench.receive(lease_seconds=1)
     clock.advance(1)
 
-    assert await store.bury_lapsed(clock()) == 0
+    assert await store.bury_lapsed(clock()) == []
     assert await bench.count() == 1
 
 
@@ -41,7 +41,7 @@ async def test_messages_past_their_retention_are_removed_whatever_their_state(st
 
     expired, _ = await store.expire(clock())
 
-    assert expired == 3
+    assert len(expired) == 3
     assert [message.body for message in await store.peek(bench.queue.id, 10, clock())] == [b"young"]
 
 
@@ -70,7 +70,7 @@ async def test_a_queue_without_retention_keeps_its_messages(store, clock):
     await bench.send()
     clock.advance(10 * 365 * 86_400)
 
-    assert (await store.expire(clock()))[0] == 0
+    assert (await store.expire(clock()))[0] == []
     assert len(await bench.receive()) == 1
 
 
@@ -99,7 +99,7 @@ async def test_many_expired_messages_go_in_chunks(store, clock):
     clock.advance(61)
     await bench.send(b"young")
 
-    assert (await store.expire(clock()))[0] == 2500
+    assert len((await store.expire(clock()))[0]) == 2500
     assert await bench.count() == 1
 
 

@@ -113,7 +113,7 @@ class Keys:
             role=role,
             created_at_ms=self._clock(),
             hint=secret[:SHOWN_CHARACTERS] if secret.startswith((LIVE, TEST)) else "",
-            queues=tuple(check_queue_name(name) for name in queues) if queues else None,
+            queues=None if queues is None else _checked_names(queues),
             is_test=is_test or secret.startswith(TEST),
             from_environment=from_environment,
         )
@@ -179,6 +179,12 @@ def _check_secret(secret: str) -> None:
         raise InvalidInput(
             "the secret is empty, or has white space around it or line breaks in it; a header cannot carry it"
         )
+
+
+def _checked_names(queues: tuple[str, ...]) -> tuple[str, ...]:
+    if not queues:
+        raise InvalidInput("queues is empty; name the queues that the key is limited to, or leave it out")
+    return tuple(check_queue_name(name) for name in queues)
 
 
 def _insert(tx: Transaction, key: Key, hashed: bytes) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import logging
 import os
 import resource
 import signal
@@ -27,7 +28,8 @@ from millrace.config import Settings, read_settings
 from millrace.errors import ConfigurationError, StoreRefused
 from millrace.http.app import Door
 from millrace.http.metrics import BOOKED, MetricsBook
-from millrace.logs import LINES, LogLines
+from millrace.http.protocol import Protocol
+from millrace.logs import LINES, LogLines, ServerLogs
 from millrace.platform import App, ensure_queues
 from millrace.queue import Queue
 from millrace.runtime.consumer import QueueConsumer
@@ -72,6 +74,7 @@ async def serve(settings: Settings, *, show_key: bool = False) -> int:
         lines = LogLines(sys.stdout.buffer, clock)
         telemetry.subscribe(lines, *LINES)
         stack.callback(lines.flush)
+        logging.getLogger("uvicorn").handlers = [ServerLogs(telemetry)]
         steps: list[Step] = []
         _check_integrity(prepared, telemetry, stack)
         store = SqlStore(str(prepared.database), clock)
@@ -144,7 +147,7 @@ async def _run(door: Door, listener: socket.socket, runner: Runner, telemetry: T
     server = _Server(
         uvicorn.Config(
             door,
-            http="httptools",
+            http=Protocol,
             ws="none",
             lifespan="off",
             log_config=None,

@@ -21,6 +21,7 @@ ASGISend = Callable[[Any], Awaitable[None]]
 UUID = re.compile(rb"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 UNREAD_SECONDS, UNREAD_BYTES = 5, 64 * 1024 * 1024
 BEARER = b"bearer "
+SLASHES = re.compile("//+")
 
 Authenticate = Callable[[bytes | None], Key]
 
@@ -46,7 +47,7 @@ class Door:
             await _refuse_other(scope, receive, send)
             return
         head = _read_head(scope["headers"])
-        path: str = scope["raw_path"].decode("ascii", "replace")
+        path = SLASHES.sub("/", scope["raw_path"].decode("ascii", "replace"))
         body_was_read = False
         try:
             route, request = self._admit(scope, path, head)

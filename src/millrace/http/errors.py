@@ -99,7 +99,7 @@ def headers_of(error: Exception) -> list[tuple[bytes, bytes]]:
     if isinstance(error, errors.Unauthenticated):
         headers.append((b"www-authenticate", b"Bearer"))
     if isinstance(error, errors.MethodNotAllowed):
-        headers.append((b"allow", str(error.args[1]).encode()))
+        headers.append((b"allow", error.allowed.encode()))
     return headers
 
 

@@ -61,10 +61,12 @@ async def create_key(desk: Desk, request: Request) -> Answer:
             f"this key makes keys of account {request.key.account_id!r} only; "
             "use `millrace keys create --data DIR --account …` beside the server for others"
         )
+    if request.key.queues is not None and not set(body.queues or ["*"]) <= set(request.key.queues):
+        raise Forbidden("this key is limited to some queues, and so are the keys it makes; name queues among those")
     key, secret = await desk.keys.create(
         request.key.account_id,
         body.role,
-        queues=tuple(body.queues) if body.queues else None,
+        queues=None if body.queues is None else tuple(body.queues),
         secret=body.secret,
         is_test=body.test,
     )

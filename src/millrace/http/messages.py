@@ -137,14 +137,14 @@ class Discarded(msgspec.Struct, frozen=True):
 
 
 METADATA: tuple[tuple[str, Any], ...] = (
-    ("$.messages[...].content_type", InvalidMessage),
-    ("$.messages[...].delay_seconds", InvalidMessage),
+    ("$.messages[].content_type", InvalidMessage),
+    ("$.messages[].delay_seconds", InvalidMessage),
     ("$.content_type", InvalidMessage),
 )
 PUSH = Shape(PushBody, parts=(*METADATA, ("$.delay_seconds", InvalidMessage)))
 PUSH_BATCH = Shape(PushBatchBody, parts=(*METADATA, ("$.delay_seconds", InvalidBatchDelay)))
 PULL = Shape(PullBody, InvalidRequest)
-ACK = Shape(AckBody, parts=(("$.retries[...].delay_seconds", InvalidMessage),))
+ACK = Shape(AckBody, parts=(("$.retries[].delay_seconds", InvalidMessage),))
 EXTEND = Shape(ExtendBody, InvalidRequest)
 PEEK = Shape(PeekBody, InvalidRequest)
 DISCARD = Shape(DiscardBody, InvalidRequest)

@@ -23,6 +23,7 @@ COUNTED = {
     "message.released": "Messages released for another delivery",
     "message.buried": "Messages moved to a dead-letter queue",
     "message.dropped": "Messages dropped after their last delivery",
+    "message.expired": "Messages removed by retention",
     "message.redriven": "Messages moved back to where they came from",
     "lease.stale": "Settlements that came too late",
     "handler.failed": "Handler calls that failed",
@@ -71,7 +72,7 @@ class MetricsBook:
             account = self._accounts[fields["account_id"]]
             account.handler_seconds.labels(fields["queue"]).observe(fields["duration_ms"] / 1000)
 
-    async def show(self, desk: Desk, request: Request) -> Answer:
+    async def show_counts(self, desk: Desk, request: Request) -> Answer:
         """Show counts, times and backlogs of the account's queues to Prometheus."""
         key = request.key
         backlogs = await desk.store.backlogs(key.account_id)
@@ -85,7 +86,14 @@ class MetricsBook:
     def routes(self) -> list[Route]:
         """Give the route."""
         return [
-            Route(method="GET", path="/metrics", handle=self.show, scope=Scope.READ, gives=str, media_type="text/plain")
+            Route(
+                method="GET",
+                path="/metrics",
+                handle=self.show_counts,
+                scope=Scope.READ,
+                gives=str,
+                media_type="text/plain",
+            )
         ]
 
 

@@ -68,12 +68,12 @@ def describe(routes: Iterable[Route], version: str, account_id: str) -> dict[str
 def route(routes: Iterable[Route], version: str) -> Route:
     """Give the route that shows the document of all routes, itself included."""
 
-    async def show(desk: Desk, request: Request) -> Answer:
+    async def show_document(desk: Desk, request: Request) -> Answer:
         """Show this document."""
         return Answer(msgspec.json.encode(describe([*listed, shown], version, request.key.account_id)))
 
     listed = list(routes)
-    shown = Route(method="GET", path="/openapi.json", handle=show, scope=None, gives=dict[str, Any])
+    shown = Route(method="GET", path="/openapi.json", handle=show_document, scope=None, gives=dict[str, Any])
     return shown
 
 
@@ -129,13 +129,11 @@ def _raw_schema(kind: type) -> dict[str, Any]:
 def _operation(route: Route, schemas: dict[str, Any], account_id: str) -> dict[str, Any]:
     name = getattr(route.handle, "__name__", "ready")
     operation: dict[str, Any] = {
-        "operationId": name if name != "show" else f"show_{route.path.strip('/').split('.')[0]}",
+        "operationId": name if name != "ready" else f"ready_{route.path.strip('/')}",
         "summary": (route.handle.__doc__ or type(route.handle).__call__.__doc__ or "").strip().split("\n")[0],
         "parameters": _parameters(route, account_id),
         "responses": _responses(route, schemas),
     }
-    if name == "ready":
-        operation["operationId"] = f"ready_{route.path.strip('/')}"
     if route.scope is None and not route.path.endswith(".json"):
         operation["security"] = []
     if route.takes is not None:

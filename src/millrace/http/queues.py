@@ -186,6 +186,8 @@ async def create_consumer(desk: Desk, request: Request) -> Answer:
     """Give a queue its consumer."""
     body: ConsumerBody = CONSUMER.read(request.body)
     queue = await queue_of(desk, request)
+    if body.dead_letter_queue:
+        request.key.check_queue(body.dead_letter_queue)
     consumer = await desk.catalog.attach(queue.account_id, queue.id, _consumer_arguments(body))
     return success(consumer_object(queue, consumer))
 
@@ -209,6 +211,8 @@ async def replace_consumer(desk: Desk, request: Request) -> Answer:
     """Replace a consumer's settings; what is left out returns to its default."""
     body: ConsumerBody = CONSUMER.read(request.body)
     queue = await queue_of(desk, request)
+    if body.dead_letter_queue:
+        request.key.check_queue(body.dead_letter_queue)
     consumer = await desk.catalog.replace_consumer(
         queue.account_id, queue.id, request.params["consumer_id"], _consumer_arguments(body)
     )

@@ -1,6 +1,7 @@
 """One request as a route's function sees it, and the reading of its body within limits."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qs
@@ -18,6 +19,9 @@ from millrace.errors import (
     RequestTimedOut,
     RequestTooLarge,
 )
+
+PLACE = re.compile(r"at `(\$[^`]*)`")  # where in the body, as the decoder tells it
+INDEX = re.compile(r"\[[^\]]*\]")
 
 ASGIReceive = Callable[[], Awaitable[Any]]
 T = TypeVar("T")
@@ -86,15 +90,18 @@ class Shape(msgspec.Struct, frozen=True):
             InvalidInput: the class that `parts` names for the part that is wrong, else `other`.
         """
         try:
+            if not body.isascii():
+                body.decode()  # the decoder skips what it does not need, unread
             return msgspec.json.decode(body or b"{}", type=self.type)
         except msgspec.ValidationError as error:
-            sentence = str(error)
-            for part, kind in self.parts:
-                if f"`{part}" in sentence:
-                    raise kind(sentence) from None
-            raise self.other(sentence) from None
+            raise self._kind_of(str(error))(str(error)) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BodyNotJson(f"body is not JSON: {error}") from None
+
+    def _kind_of(self, sentence: str) -> type[InvalidInput]:
+        found = PLACE.search(sentence)
+        place = INDEX.sub("[]", found[1]) if found else ""
+        return next((kind for part, kind in self.parts if place.startswith(part)), self.other)
 
 
 def check_length(head: Head, limit: int) -> None:

@@ -8,7 +8,7 @@ from msgspec import UNSET, UnsetType
 
 from millrace import limits
 from millrace.access.scopes import Scope
-from millrace.errors import InvalidRequest, QueueNotFound, SubscriptionNotFound
+from millrace.errors import Forbidden, InvalidRequest, QueueNotFound, SubscriptionNotFound
 from millrace.http.desk import Desk
 from millrace.http.envelope import page, success
 from millrace.http.request import Request, Shape
@@ -64,6 +64,7 @@ async def create_subscription(desk: Desk, request: Request) -> Answer:
 async def list_subscriptions(desk: Desk, request: Request) -> Answer:
     """List subscriptions, of one queue or of all."""
     found = await desk.subscriptions.of_account(request.key.account_id)
+    found = [subscription for subscription in found if await _is_reached(desk, request, subscription)]
     queue_ids = request.query.get("queue_id")
     if queue_ids:
         found = [subscription for subscription in found if subscription.destination.get("queue_id") in queue_ids]
@@ -76,7 +77,7 @@ async def list_subscriptions(desk: Desk, request: Request) -> Answer:
 
 async def get_subscription(desk: Desk, request: Request) -> Answer:
     """Show a subscription."""
-    return success(await desk.subscriptions.get(request.key.account_id, request.params["subscription_id"]))
+    return success(await _subscription_of(desk, request))
 
 
 async def change_subscription(desk: Desk, request: Request) -> Answer:
@@ -84,13 +85,32 @@ async def change_subscription(desk: Desk, request: Request) -> Answer:
     body: ChangeSubscription = CHANGE.read(request.body)
     if isinstance(body.destination, Destination):
         await _check_destination(desk, request, body.destination)
+    subscription = await _subscription_of(desk, request)
     changes = msgspec.to_builtins(body)
-    return success(await desk.subscriptions.change(request.key.account_id, request.params["subscription_id"], changes))
+    return success(await desk.subscriptions.change(request.key.account_id, subscription.id, changes))
 
 
 async def delete_subscription(desk: Desk, request: Request) -> Answer:
     """Delete a subscription and show it a last time."""
-    return success(await desk.subscriptions.delete(request.key.account_id, request.params["subscription_id"]))
+    subscription = await _subscription_of(desk, request)
+    return success(await desk.subscriptions.delete(request.key.account_id, subscription.id))
+
+
+async def _subscription_of(desk: Desk, request: Request) -> Subscription:
+    subscription = await desk.subscriptions.get(request.key.account_id, request.params["subscription_id"])
+    if not await _is_reached(desk, request, subscription):
+        raise Forbidden("this key is limited to other queues")
+    return subscription
+
+
+async def _is_reached(desk: Desk, request: Request, subscription: Subscription) -> bool:
+    if request.key.queues is None:
+        return True
+    try:
+        queue_id = str(subscription.destination.get("queue_id", ""))
+        return request.key.reaches((await desk.catalog.queue(request.key.account_id, queue_id)).name)
+    except QueueNotFound:
+        return False
 
 
 async def _check_destination(desk: Desk, request: Request, destination: Destination) -> None:

@@ -1,5 +1,6 @@
 """The reaper: settles what lapsed for good, removes what expired, sweeps what was purged."""
 
+from millrace.broker import report_cleared
 from millrace.clock import Clock
 from millrace.store import Store
 from millrace.telemetry import Telemetry
@@ -17,9 +18,14 @@ class Reaper:
     async def sweep(self) -> None:
         """Do one round: little when there is little to do, bounded when there is much."""
         now_ms = self._clock()
-        await self._store.bury_lapsed(now_ms)
+        for _ in range(CHUNKS_A_STEP):
+            buried = await self._store.bury_lapsed(now_ms)
+            report_cleared(self._telemetry, buried)
+            if not buried:
+                break
         if now_ms >= self._expire_at_ms:
-            _, self._expire_at_ms = await self._store.expire(now_ms)
+            expired, self._expire_at_ms = await self._store.expire(now_ms)
+            report_cleared(self._telemetry, expired)
         for _ in range(CHUNKS_A_STEP):
             if not await self._store.sweep():
                 break

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 from millrace import limits
-from millrace.settlement import Retry, decide
 from millrace.sql import queues
 from millrace.sql.queues import QueueState, load
-from millrace.sql.settling import apply_settlement, move
+from millrace.sql.settling import move, settle_lapsed
 from millrace.sql.transaction import Transaction
+from millrace.store import Cleared
 
 
-def bury_lapsed(tx: Transaction, now_ms: int) -> int:
+def bury_lapsed(tx: Transaction, now_ms: int) -> list[Cleared]:
     """Settle last deliveries whose lease has lapsed, in queues that nobody reads, too."""
     rows = tx.fetch("lapsed_last", (now_ms, limits.ROWS_PER_TRANSACTION))
     states: dict[int, QueueState | None] = {}
@@ -21,16 +21,17 @@ def bury_lapsed(tx: Transaction, now_ms: int) -> int:
         if state is None:  # purged or deleted; the sweep will come by
             tx.apply("remove", (key,))
             continue
-        settlement = decide(attempts, failures, Retry(), state.policy, now_ms)
-        apply_settlement(tx, state, key, size, settlement, now_ms)
+        settle_lapsed(tx, state, key, size, attempts, failures, now_ms)
+    cleared: list[Cleared] = []
     for state in states.values():
         if state is not None:
             state.save(tx)
-    return len(rows)
+            cleared += state.cleared
+    return cleared
 
 
-def expire(tx: Transaction, queue_id: str, now_ms: int, after_key: int) -> tuple[int, int | None]:
-    """Remove one chunk of expired messages; give how many, and the key to go on after.
+def expire(tx: Transaction, queue_id: str, now_ms: int, after_key: int) -> tuple[list[Cleared], int | None]:
+    """Remove one chunk of expired messages; give them, and the key to go on after.
 
     Arrival orders the table, and nothing is kept from before it was sent, so the scan ends at the first message
     that is too young to have expired.
@@ -43,7 +44,9 @@ def expire(tx: Transaction, queue_id: str, now_ms: int, after_key: int) -> tuple
     tx.apply_many("remove", [(row[0],) for row in expired])
     state.add(-len(expired), -sum(row[3] for row in expired))
     state.save(tx)
-    return len(expired), old[-1][0] if len(old) == limits.ROWS_PER_TRANSACTION else None
+    for _ in expired:
+        state.note_cleared("message.expired")
+    return state.cleared, old[-1][0] if len(old) == limits.ROWS_PER_TRANSACTION else None
 
 
 def sweep(tx: Transaction) -> int:

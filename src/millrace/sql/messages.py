@@ -9,13 +9,11 @@ from millrace.errors import BacklogFull, DeliveryPaused, MillraceError
 from millrace.message import Backlog, Lease, Message, Stamped
 from millrace.settlement import (
     Removed,
-    Retry,
-    decide,
     is_last_delivery,
 )
 from millrace.sql import queues
 from millrace.sql.queues import LANE_SHIFT, QueueState, load
-from millrace.sql.settling import apply_settlement, key_list
+from millrace.sql.settling import apply_settlement, key_list, settle_lapsed
 from millrace.sql.transaction import Row, Transaction
 from millrace.store import IsReady, Received
 
@@ -71,13 +69,18 @@ def receive(
         touched += cleared
         rows = tx.fetch("ready", bindings)
     else:
-        return Received(messages=[], unfinished=True)
-    if not rows:
-        return Received(messages=[], backlog=_backlog(tx, state), next_due_at_ms=_next_due(tx, state.lane, now_ms))
-    if is_ready is not None and not is_ready(len(rows), rows[0][1]):
-        return Received(messages=[], ready_since_ms=rows[0][1], next_due_at_ms=_next_due(tx, state.lane, now_ms))
+        return Received(messages=[], cleared=state.cleared, unfinished=True)
+    if not rows or (is_ready is not None and not is_ready(len(rows), rows[0][1])):
+        return Received(
+            messages=[],
+            backlog=_backlog(tx, state),
+            ready_since_ms=rows[0][1] if rows else None,
+            next_due_at_ms=_next_due(tx, state.lane, now_ms),
+            cleared=state.cleared,
+        )
     _lease(tx, state, rows, receipt, now_ms + lease_ms)
-    return Received(messages=[_delivered(row, receipt) for row in rows], backlog=_backlog(tx, state))
+    delivered = [_delivered(row, receipt) for row in rows]
+    return Received(messages=delivered, backlog=_backlog(tx, state), cleared=state.cleared)
 
 
 def peek(tx: Transaction, queue_id: str, limit: int, now_ms: int, after_key: int) -> list[Message]:
@@ -172,8 +175,9 @@ def _clear(tx: Transaction, state: QueueState, rows: Sequence[Row], now_ms: int)
     for key, _, kept_since_ms, size, receipt, attempts, failures, *_ in rows:
         if kept_since_ms <= expired_before_ms:
             apply_settlement(tx, state, key, size, Removed("expired"), now_ms)
+            state.note_cleared("message.expired")
         elif receipt is not None and is_last_delivery(attempts, state.policy):
-            apply_settlement(tx, state, key, size, decide(attempts, failures, Retry(), state.policy, now_ms), now_ms)
+            settle_lapsed(tx, state, key, size, attempts, failures, now_ms)
         else:
             continue
         cleared += 1

@@ -9,6 +9,7 @@ from millrace.errors import MillraceError, QueueNameTaken, QueueNotFound
 from millrace.queue import Queue
 from millrace.settlement import Policy
 from millrace.sql.transaction import Row, Transaction
+from millrace.store import Cleared
 
 LANE_SHIFT = 43  # 2**20 lanes of queues, 2**43 messages: 280 years at 1,000 a second
 MAX_LANES = 1 << 20
@@ -26,6 +27,7 @@ class QueueState:
         "_count",
         "backlog_bytes",
         "backlog_count",
+        "cleared",
         "end_key",
         "first_key",
         "lane",
@@ -39,6 +41,7 @@ class QueueState:
         self.policy: Policy | None = self.queue.consumer.policy if self.queue.consumer else None
         self.first_key, self.end_key = keys_of_lane(self.lane)
         self._count = self._bytes = 0
+        self.cleared: list[Cleared] = []
 
     @property
     def retry_delay_ms(self) -> int:
@@ -50,6 +53,10 @@ class QueueState:
         """Milliseconds that a message is kept."""
         seconds = self.queue.settings.message_retention_period
         return NO_RETENTION_MS if seconds is None else seconds * 1000
+
+    def note_cleared(self, event: str) -> None:
+        """Note that a message leaves without an outcome."""
+        self.cleared.append(Cleared(self.queue.account_id, self.queue.name, event))
 
     def add(self, count: int, size: int) -> None:
         """Note a change of the backlog by messages and bytes."""

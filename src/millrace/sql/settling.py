@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from millrace.message import Lease
-from millrace.settlement import Ack, Buried, Outcome, Released, Removed, Settlement, decide
+from millrace.settlement import Ack, Buried, Outcome, Released, Removed, Retry, Settlement, decide
 from millrace.sql import queues
 from millrace.sql.queues import LANE_SHIFT, QueueState, load
 from millrace.sql.transaction import Transaction
@@ -51,6 +51,16 @@ def apply_settlement(
             dead_letters = queues.ensure(tx, state.queue.account_id, queue_name, state.queue.jurisdiction, now_ms)
             move(tx, state, dead_letters, key, size, now_ms, state.queue.id, reason)
             dead_letters.save(tx)
+
+
+def settle_lapsed(
+    tx: Transaction, state: QueueState, key: int, size: int, attempts: int, failures: int, now_ms: int
+) -> None:
+    """Treat a lapsed lease as what it is: a retry that nobody asked for."""
+    settlement = decide(attempts, failures, Retry(), state.policy, now_ms)
+    apply_settlement(tx, state, key, size, settlement, now_ms)
+    if not isinstance(settlement, Released):
+        state.note_cleared("message.buried" if isinstance(settlement, Buried) else "message.dropped")
 
 
 def move(

@@ -17,7 +17,7 @@ from millrace.sql import cleaning, messages, queues, settling
 from millrace.sql.messages import Sending
 from millrace.sql.sqlite import SqliteDatabase
 from millrace.sql.transaction import Transaction
-from millrace.store import IsReady, Received
+from millrace.store import Cleared, IsReady, Received
 
 T = TypeVar("T")
 
@@ -87,12 +87,12 @@ class SqlStore:
     async def delete_queue(self, account_id: str, queue_id: str) -> None:
         await self.write(lambda tx: queues.delete(tx, account_id, queue_id))
 
-    async def bury_lapsed(self, now_ms: int) -> int:
+    async def bury_lapsed(self, now_ms: int) -> list[Cleared]:
         return await self.write(lambda tx: cleaning.bury_lapsed(tx, now_ms))
 
-    async def expire(self, now_ms: int) -> tuple[int, int]:
+    async def expire(self, now_ms: int) -> tuple[list[Cleared], int]:
         times = await self.read(_expiry_times)
-        expired = 0
+        expired: list[Cleared] = []
         for queue_id in [queue_id for queue_id, due_at_ms in times if due_at_ms <= now_ms]:
             with suppress(QueueNotFound):  # deleted meanwhile
                 expired += await self._expire_queue(queue_id, now_ms)
@@ -123,16 +123,14 @@ class SqlStore:
             if not self._watchers[queue_id]:
                 del self._watchers[queue_id]
 
-    async def _expire_queue(self, queue_id: str, now_ms: int) -> int:
-        expired, after_key = 0, 0
-        while True:
-            removed, more_after = await self.write(
-                partial(cleaning.expire, queue_id=queue_id, now_ms=now_ms, after_key=after_key)
-            )
+    async def _expire_queue(self, queue_id: str, now_ms: int) -> list[Cleared]:
+        expired: list[Cleared] = []
+        after_key: int | None = 0
+        while after_key is not None:
+            chunk = partial(cleaning.expire, queue_id=queue_id, now_ms=now_ms, after_key=after_key)
+            removed, after_key = await self.write(chunk)
             expired += removed
-            if more_after is None:
-                return expired
-            after_key = more_after
+        return expired
 
     def _wake(self, queue_ids: set[str]) -> None:
         for queue_id in queue_ids & self._watchers.keys():
