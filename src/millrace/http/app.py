@@ -20,6 +20,7 @@ ASGISend = Callable[[Any], Awaitable[None]]
 
 UUID = re.compile(rb"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 UNREAD_SECONDS, UNREAD_BYTES = 5, 64 * 1024 * 1024
+SMALL_SECONDS, SMALL_BYTES = 0.05, 64 * 1024
 BEARER = b"bearer "
 SLASHES = re.compile("//+")
 
@@ -60,6 +61,7 @@ class Door:
             return
         except Exception as error:  # noqa: BLE001 - the one place where an unknown error becomes an answer
             answer, headers = self._explain(error, path, head)
+            body_was_read = body_was_read or await _skip_small_body(receive, head)
         await _answer(send, answer, headers, head, keep_open=body_was_read or not head.content_length)
         if not body_was_read and head.content_length:
             await _discard_rest(receive, send)
@@ -133,6 +135,18 @@ async def _answer(
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body, "more_body": not keep_open})
+
+
+async def _skip_small_body(receive: ASGIReceive, head: Head) -> bool:
+    """Take a refused body off the line, if it is small and there, so that the connection stays of use."""
+    if not 1 < head.content_length <= SMALL_BYTES:
+        return False
+    try:
+        async with asyncio.timeout(SMALL_SECONDS):
+            await read_body(receive, SMALL_BYTES)
+    except (TimeoutError, ConnectionError, MillraceError):
+        return False
+    return True
 
 
 async def _discard_rest(receive: ASGIReceive, send: ASGISend) -> None:

@@ -1,5 +1,6 @@
 """The events application as a value: its queues, its route, its handler."""
 
+from contextlib import suppress
 from typing import Annotated, Literal
 
 import msgspec
@@ -148,13 +149,14 @@ class _EventsDoor:
     async def _queue(self, account_id: str, name: str) -> Queue:
         """Give the account's own queue, made with its first event."""
         queue_id = self._queue_ids.get((account_id, name), "")
-        try:
-            return await self._platform.catalog.queue(account_id, queue_id)
-        except QueueNotFound:
-            await ensure_queues(self._platform, account_id, NEEDS)
-            queue = await self._platform.catalog.queue_named(account_id, name)
-            self._queue_ids[account_id, name] = queue.id
-            return queue
+        with suppress(QueueNotFound):
+            queue = await self._platform.catalog.queue(account_id, queue_id)
+            if queue.name == name:  # else it was renamed
+                return queue
+        await ensure_queues(self._platform, account_id, NEEDS)
+        queue = await self._platform.catalog.queue_named(account_id, name)
+        self._queue_ids[account_id, name] = queue.id
+        return queue
 
 
 def _object(name: str, raw: msgspec.Raw) -> msgspec.Raw:

@@ -56,9 +56,8 @@ async def send_event_to_queue(
         timestamp: When it was accepted, ISO 8601 with milliseconds and `Z`; now, when it is not given.
         telemetry: Told about the outcome.
     """
-    event = QueuedEvent(
-        event_id, payload, timestamp or iso_milliseconds(wall_ms()), UNSET if metadata is None else metadata
-    )
+    timestamp = timestamp or iso_milliseconds(wall_ms())
+    event = QueuedEvent(event_id, payload, timestamp, UNSET if metadata is None else metadata)
     try:
         await env.EVENT_QUEUE.send(event, headers={CORRELATION: correlation_id})
     except Exception as error:  # noqa: BLE001 - the contract: a result, whatever went wrong
