@@ -16,6 +16,7 @@ Clock = Callable[[], int]
 
 SLEW = 0.001
 UPTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+UPTIME_FILE = Path("/proc/uptime")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -35,6 +36,16 @@ def boot_id() -> str:
 def uptime_ms() -> int:
     """Give milliseconds that nobody can set, suspended time included where the system counts it."""
     return time.clock_gettime_ns(UPTIME) // 1_000_000
+
+
+def boot_uptime_ms() -> int:
+    """Give milliseconds since the boot as the system's own file tells them, to compare across processes.
+
+    Tools that pretend another time to a process also bend its clocks, but not this file.
+    """
+    if not UPTIME_FILE.exists():
+        return uptime_ms()
+    return round(float(UPTIME_FILE.read_text().split()[0]) * 1000)
 
 
 def starting_time_ms(last: Stamp | None, wall_ms: int, boot: str, uptime: int) -> int:

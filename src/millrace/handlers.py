@@ -32,11 +32,19 @@ class Context:
 
     def wait_until(self, awaitable: Awaitable[Any]) -> None:
         """Have this finish before the batch counts as handled; if it fails, the batch fails."""
-        self._awaited.append(asyncio.ensure_future(awaitable))
+        self._awaited.append(asyncio.ensure_future(_contained(awaitable)))
 
     async def finish(self) -> None:
         """Wait for all that was given to `wait_until`."""
         await asyncio.gather(*self._awaited)
+
+
+async def _contained(awaitable: Awaitable[Any]) -> None:
+    """Let work of a handler end itself, but not the server."""
+    try:
+        await awaitable
+    except SystemExit as error:
+        raise RuntimeError(f"the handler called exit({error.code})") from error
 
 
 def as_call(handler: Handler) -> Call:
@@ -50,14 +58,8 @@ def as_call(handler: Handler) -> Call:
     async def call(batch: MessageBatch, env: Any) -> None:
         context = Context()
         arguments = (batch, env, context)[:count]
-        try:
-            if is_async:
-                await handler(*arguments)
-            else:
-                await asyncio.to_thread(handler, *arguments)
-            await context.finish()
-        except SystemExit as error:  # a handler may end itself, not the server
-            raise RuntimeError(f"the handler called exit({error.code})") from error
+        await _contained(handler(*arguments) if is_async else asyncio.to_thread(handler, *arguments))
+        await context.finish()
 
     return call
 

@@ -23,8 +23,9 @@ LINES: dict[str, tuple[str, str]] = {
     "event.refused": ("error", "Failed to queue event"),
     "event.debug_ignored": ("warning", "Debug flag ignored"),
     "server.started": ("info", "Server started"),
-    "server.warned": ("warning", "HTTP server warning"),
+    "library.warned": ("warning", "A library warns"),
     "server.stopping": ("info", "Server stopping"),
+    "server.forced": ("warning", "Server stopped without waiting for handlers"),
     "server.stopped": ("info", "Server stopped"),
     "configuration.warning": ("warning", "Configuration warning"),
     "configuration.applied": ("info", "Configuration applied"),
@@ -43,8 +44,8 @@ LINES: dict[str, tuple[str, str]] = {
 }
 
 
-class ServerLogs(logging.Handler):
-    """Turns what the HTTP server logs of itself into events."""
+class ForeignLogs(logging.Handler):
+    """Turns the warnings that libraries log into events."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         super().__init__(logging.WARNING)
@@ -52,7 +53,7 @@ class ServerLogs(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Emit a record as an event."""
-        self._telemetry.emit("server.warned", warning=record.getMessage())
+        self._telemetry.emit("library.warned", logger=record.name, warning=record.getMessage())
 
 
 class LogLines:

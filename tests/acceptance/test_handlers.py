@@ -8,7 +8,7 @@ import pytest
 from tests.acceptance.programs import Note, ProgramServer, wait_until
 
 WAIT_SECONDS = 1  # max_batch_timeout of the windows in program.toml
-AT_ONCE_SECONDS = 0.5
+AT_ONCE_SECONDS = 0.7
 QUIET_SECONDS = 1.5
 NOTHING = {"do": "nothing"}
 
@@ -176,4 +176,4 @@ def test_a_queue_that_is_deleted_and_made_again_has_its_handler_again(program: P
 def _check_after(batch: Note, since: float, seconds: float) -> None:
     """See that the batch began so many seconds after that, neither much sooner nor much later."""
     # `since` was taken when the answer was there, so a handler may even have begun a little before it.
-    assert seconds - AT_ONCE_SECONDS / 2 < batch.at - since < seconds + AT_ONCE_SECONDS
+    assert seconds - AT_ONCE_SECONDS / 3 < batch.at - since < seconds + AT_ONCE_SECONDS

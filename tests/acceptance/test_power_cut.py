@@ -66,8 +66,8 @@ def test_nothing_answered_is_lost_when_the_power_is_cut(disk: FragileDisk) -> No
 @pytest.mark.parametrize("number", range(CUTS_OF_A_FIRST_START))
 def test_a_first_start_that_the_power_cuts_short_is_followed_by_one_that_works(disk: FragileDisk, number: int) -> None:
     chance = _chance()
-    with Server(disk.data, environ=disk.environ) as server:
-        server.start(wait=False)
+    server = Server(disk.data, environ=disk.environ).start(wait=False)
+    with server:
         _wait_for(disk.data / ("millrace.db" if number % 2 else "serve.lock"))
         time.sleep(chance.uniform(0, 0.05))
         _cut(disk, server, chance if number % 3 else None)

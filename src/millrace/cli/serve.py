@@ -23,13 +23,13 @@ from millrace.cli.apply import apply_file, attach_handlers
 from millrace.cli.banner import Banner
 from millrace.cli.house import House
 from millrace.cli.load import load_app
-from millrace.clock import SlewedClock, boot_id, starting_time_ms, uptime_ms, wall_ms
+from millrace.clock import SlewedClock, boot_id, boot_uptime_ms, starting_time_ms, wall_ms
 from millrace.config import Settings, read_settings
 from millrace.errors import ConfigurationError, StoreRefused
 from millrace.http.app import Door
 from millrace.http.metrics import BOOKED, MetricsBook
 from millrace.http.protocol import Protocol
-from millrace.logs import LINES, LogLines, ServerLogs
+from millrace.logs import LINES, ForeignLogs, LogLines
 from millrace.platform import App, ensure_queues
 from millrace.queue import Queue
 from millrace.runtime.consumer import QueueConsumer
@@ -70,11 +70,11 @@ async def serve(settings: Settings, *, show_key: bool = False) -> int:
     prepared = prepare_directory(settings.data)
     async with AsyncExitStack() as stack:
         telemetry = Telemetry()
-        clock = SlewedClock(starting_time_ms(prepared.last, wall_ms(), boot_id(), uptime_ms()))
+        clock = SlewedClock(starting_time_ms(prepared.last, wall_ms(), boot_id(), boot_uptime_ms()))
         lines = LogLines(sys.stdout.buffer, clock)
         telemetry.subscribe(lines, *LINES)
         stack.callback(lines.flush)
-        logging.getLogger("uvicorn").handlers = [ServerLogs(telemetry)]
+        logging.getLogger().handlers = [ForeignLogs(telemetry)]
         steps: list[Step] = []
         _check_integrity(prepared, telemetry, stack)
         store = SqlStore(str(prepared.database), clock)
@@ -93,7 +93,7 @@ async def serve(settings: Settings, *, show_key: bool = False) -> int:
         door = house.door([*applications, program], book, _keyless(settings))
         runner = Runner(consumers, steps, telemetry)
         banner = Banner(settings, _address(listener), fed, new_secret, show_key=show_key)
-        await _run(door, listener, runner, telemetry, banner)
+        await _run(door, listener, runner, telemetry, lines, banner)
     return 0
 
 
@@ -131,14 +131,17 @@ async def _furnish(
     return consumers, fed
 
 
-async def _run(door: Door, listener: socket.socket, runner: Runner, telemetry: Telemetry, banner: Banner) -> None:
+async def _run(
+    door: Door, listener: socket.socket, runner: Runner, telemetry: Telemetry, lines: LogLines, banner: Banner
+) -> None:
     """Serve until a signal; then stop receiving, finish, settle. A second signal waits for nothing."""
     stopping = asyncio.Event()
 
     def on_signal() -> None:
-        if stopping.is_set():
-            server.force_exit = True
-            runner.abandon()
+        if stopping.is_set():  # a handler in a thread cannot be cancelled; what is answered is on disk
+            telemetry.emit("server.forced")
+            lines.flush()
+            os._exit(1)
         stopping.set()
 
     loop = asyncio.get_running_loop()
@@ -194,7 +197,7 @@ def _check_integrity(prepared: Prepared, telemetry: Telemetry, stack: AsyncExitS
         damage = find_damage(prepared.database)
         if damage:
             telemetry.emit("store.corrupt", damage=damage, database=str(prepared.database))
-            raise StoreRefused(f"{prepared.database} is corrupt: {damage[0]}. Restore a backup.")
+            raise StoreRefused(f"{prepared.database} is corrupt: {damage[0].splitlines()[-1]}. Restore a backup.")
         return
     task = asyncio.create_task(_check_beside(prepared, telemetry))
     stack.callback(task.cancel)

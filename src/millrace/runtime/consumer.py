@@ -77,11 +77,6 @@ class QueueConsumer:
         self._stopping = True
         self._changed.set()
 
-    def abandon(self) -> None:
-        """Cancel the handlers under way; their messages come back when the leases lapse."""
-        for task in self._running:
-            task.cancel()
-
     async def _feed(self, queue_id: str) -> None:
         while not self._stopping:
             self._changed.clear()

@@ -33,8 +33,3 @@ class Runner:
         for task in self._stepping:
             task.cancel()
         await asyncio.gather(*self._stepping, return_exceptions=True)
-
-    def abandon(self) -> None:
-        """Wait for no handler any longer."""
-        for consumer in self._consumers:
-            consumer.abandon()

@@ -124,10 +124,9 @@ def owned(tx: Transaction, account_id: str, queue_id: str) -> Queue:
     return queue
 
 
-def all_of(tx: Transaction, account_id: str | None = None) -> list[Queue]:
-    """Give the queues of an account, or of all of them, oldest first."""
-    found = [_decode(row[0]) for row in tx.fetch("queues")]
-    return [queue for queue in found if account_id in (None, queue.account_id)]
+def all_of(tx: Transaction, account_id: str) -> list[Queue]:
+    """Give the queues of an account, oldest first."""
+    return [_decode(row[0]) for row in tx.fetch("queues", {"account_id": account_id})]
 
 
 def oldest_of_all(tx: Transaction) -> list[tuple[Queue, int]]:
@@ -215,7 +214,9 @@ def _refuse_taken(tx: Transaction, queue: Queue) -> None:
 
 
 def _new_lane(tx: Transaction) -> int:
-    lane = int(tx.fetch("free_lane")[0][0])
+    lane = int(tx.fetch("next_lane")[0][0])
+    if lane >= MAX_LANES:
+        lane = int(tx.fetch("free_lane")[0][0])
     if lane >= MAX_LANES:
         raise MillraceError(f"the store holds {MAX_LANES - 1} queues, as many as it can")
     tx.apply("insert_lane", (lane,))

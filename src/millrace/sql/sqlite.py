@@ -10,12 +10,13 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
 from typing import Any, TypeVar, cast
 
 import apsw
 import apsw.bestpractice
 
-from millrace.clock import Clock, Stamp, boot_id, uptime_ms
+from millrace.clock import Clock, Stamp, boot_id, boot_uptime_ms, uptime_ms
 from millrace.errors import MillraceError, StoreRefused, StoreUnavailable
 from millrace.sql.migrate import migrate
 from millrace.sql.transaction import Transaction
@@ -27,6 +28,7 @@ BUSY_TIMEOUT_MS = 2_000  # a foreign lock costs this much before the answer is 5
 GROUP_OPERATIONS = 1_000
 SEQUENCE_BLOCK = 1 << 20  # numbers reserved at once, so that a commit need not write the next one
 STAMP_MS = 1_000  # how often the time is written; a page more in every commit would cost a fifth
+FAILURE_SECONDS = 2.0  # for so long a failed write speaks against the store
 WAL_LIMIT_BYTES = 64 * 1024 * 1024
 WRITER_CACHE_KIB = 32 * 1024
 READER_CACHE_KIB = 8 * 1024
@@ -55,6 +57,8 @@ class SqliteDatabase:
         self._inbox: queue.SimpleQueue[list[_Operation] | None] = queue.SimpleQueue()
         self._gathered: list[_Operation] = []
         self._sequence_limit = self._stamp_due_ms = 0
+        self._stamped: tuple[int, int] | None = None
+        self._failed_at = -FAILURE_SECONDS
         try:
             self._connection = connect(path, WRITER_CACHE_KIB)
             self._tx = Transaction(self._connection)
@@ -87,6 +91,16 @@ class SqliteDatabase:
         `fn` answers one result or refusal for each item.
         """
         return cast(T, await self._put("merged", fn, item))
+
+    async def check(self) -> None:
+        """Write the time now, which shows whether the disk takes anything.
+
+        Raises:
+            StoreUnavailable: it does not, or has not taken something bigger a moment ago.
+        """
+        await self.write(lambda tx: self._stamp())
+        if monotonic() - self._failed_at < FAILURE_SECONDS:
+            raise StoreUnavailable("the store could not write a moment ago")
 
     async def read(self, fn: Callable[[Transaction], T]) -> T:
         """Run `fn(tx)` on the reader's connection, beside the writer.
@@ -156,7 +170,7 @@ class SqliteDatabase:
         try:
             self._connection.execute("begin immediate")
         except apsw.Error as error:
-            return [(operation.future, None, _unavailable(error)) for operation in group]
+            return self._give_up(group, error)
         try:
             before = self._connection.total_changes()
             answers = self._run(group)
@@ -164,15 +178,18 @@ class SqliteDatabase:
                 self._stamp_if_due()
         except Exception as error:  # noqa: BLE001 - it is told to the caller whose work it was
             self._roll_back()
+            if isinstance(error, apsw.Error) and len(group) == 1:
+                return self._give_up(group, error)
             if len(group) == 1:
-                return [(group[0].future, None, _told(error))]
+                return [(group[0].future, None, error)]
             return [answer for operation in group for answer in self._commit([operation])]
         try:
             self._connection.execute("commit")
         except apsw.Error as error:
             # A failed fsync is never retried into a success: the frames are given up with the transaction.
             self._roll_back()
-            return [(operation.future, None, _unavailable(error)) for operation in group]
+            return self._give_up(group, error)
+        self._note_stamp()
         return answers
 
     def _run(self, group: list[_Operation]) -> list[_Answer]:
@@ -219,9 +236,14 @@ class SqliteDatabase:
             self._stamp()
 
     def _stamp(self) -> None:
-        self._sequence_limit = self._tx.next_sequence + SEQUENCE_BLOCK
-        self._stamp_due_ms = uptime_ms() + STAMP_MS
-        self._tx.apply("set_stamp", (self._sequence_limit, self._clock(), uptime_ms()))
+        """Write the time and reserve numbers; both count once the transaction is committed."""
+        limit = self._tx.next_sequence + SEQUENCE_BLOCK
+        self._tx.apply("set_stamp", (limit, self._clock(), boot_uptime_ms()))
+        self._stamped = (limit, uptime_ms() + STAMP_MS)
+
+    def _note_stamp(self) -> None:
+        if self._stamped is not None:
+            (self._sequence_limit, self._stamp_due_ms), self._stamped = self._stamped, None
 
     def _start_stamping(self) -> None:
         """Go on above every number and every time that the store may have given out."""
@@ -229,8 +251,14 @@ class SqliteDatabase:
         with self._connection:
             self._tx.apply("set_boot", (boot_id(),))
             self._stamp()
+        self._note_stamp()
+
+    def _give_up(self, group: list[_Operation], error: apsw.Error) -> list[_Answer]:
+        self._failed_at = monotonic()
+        return [(operation.future, None, _unavailable(error)) for operation in group]
 
     def _roll_back(self) -> None:
+        self._stamped = None
         if self._connection.in_transaction:
             self._connection.execute("rollback")
 
@@ -264,7 +292,8 @@ def _told(error: Exception) -> Exception:
 
 
 def _unavailable(error: Exception) -> StoreUnavailable:
-    unavailable = StoreUnavailable(f"the store cannot be used now: {type(error).__name__}")
+    state = "is corrupt" if isinstance(error, apsw.CorruptError | apsw.NotADBError) else "cannot be used now"
+    unavailable = StoreUnavailable(f"the store {state}: {type(error).__name__}")
     unavailable.__cause__ = error
     return unavailable
 
@@ -310,7 +339,9 @@ def prepare(path: str, new_store_id: str | None) -> tuple[Stamp | None, str]:
         migrate(connection)
         tx = Transaction(connection)
         row = tx.fetch_one("stamp")
-        if row is None:
+        if row is not None:
+            tx.apply("set_boot", (row[3],))  # a file that cannot be written should be told now
+        else:
             tx.apply("insert_stamp", {"id": new_store_id})
             connection.pragma("wal_checkpoint(truncate)")
             return None, str(new_store_id)

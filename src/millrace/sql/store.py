@@ -78,7 +78,7 @@ class SqlStore:
     async def queue_named(self, account_id: str, name: str) -> Queue | None:
         return await self.read(lambda tx: queues.named(tx, account_id, name))
 
-    async def queues(self, account_id: str | None = None) -> list[Queue]:
+    async def queues(self, account_id: str) -> list[Queue]:
         return await self.read(lambda tx: queues.all_of(tx, account_id))
 
     async def update_queue(self, account_id: str, queue_id: str, change: Callable[[Queue], Queue]) -> Queue:
@@ -107,7 +107,7 @@ class SqlStore:
         return await self.read(lambda tx: messages.backlogs(tx, account_id))
 
     async def check(self) -> None:
-        await self.write(lambda tx: tx.apply("touch_stamp"))
+        await self._database.check()
 
     async def foreign_version(self) -> int:
         return await self.write(lambda tx: int(str(tx.connection.pragma("data_version"))))

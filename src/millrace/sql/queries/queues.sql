@@ -20,7 +20,7 @@ select value from queues where lane = :lane
 select value from queues where account_id = :account_id and name = :name
 
 -- name: queues
-select value from queues order by account_id, created_at_ms, id
+select value from queues where account_id = :account_id order by created_at_ms, id
 
 -- name: queues_with_backlog
 select q.value, q.lane
@@ -32,12 +32,13 @@ select q.name, q.lane, l.backlog_count, l.backlog_bytes
 from queues q join lanes l on l.lane = q.lane
 where q.account_id = :account_id
 
+-- name: next_lane
+select coalesce(max(lane), 0) + 1 from lanes
+
 -- name: free_lane
--- The smallest number that is not taken; lanes are few (a queue each, and those being swept).
-select case
-    when not exists (select 1 from lanes where lane = 1) then 1
-    else (select min(a.lane) + 1 from lanes a where not exists (select 1 from lanes b where b.lane = a.lane + 1))
-end
+-- Once the highest number is taken: the smallest one that a swept lane has left.
+select min(a.lane) + 1 from (select 0 as lane union all select lane from lanes) a
+where not exists (select 1 from lanes b where b.lane = a.lane + 1)
 
 -- name: insert_lane
 insert into lanes (lane) values (:lane)

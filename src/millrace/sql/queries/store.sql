@@ -9,6 +9,3 @@ update store set boot_id = :boot_id
 
 -- name: set_stamp
 update store set next_sequence = :next_sequence, now_ms = :now_ms, uptime_ms = :uptime_ms
-
--- name: touch_stamp
-update store set now_ms = now_ms
