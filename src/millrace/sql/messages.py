@@ -47,7 +47,7 @@ def send(tx: Transaction, sendings: Sequence[Sending]) -> list[Backlog | Millrac
         sequence = tx.take_sequences(len(sending.messages)) | (state.lane << LANE_SHIFT)
         rows += [_row(sequence + offset, state.lane, message) for offset, message in enumerate(sending.messages)]
     if rows:
-        tx.apply_many("insert_message", rows)
+        tx.insert_many("insert_message", rows)
     backlogs = {queue_id: _save(tx, queue_id, state) for queue_id, state in states.items() if state is not None}
     return [refusals.get(position) or backlogs[sending.queue_id] for position, sending in enumerate(sendings)]
 

@@ -4,6 +4,7 @@ import re
 from functools import cache
 from importlib.resources import files
 
+VALUES = re.compile(r"values\s*(\(.*\))\s*$", re.DOTALL)
 NAMED = re.compile(r"^-- name: (\w+)\n(.*?)(?=^-- name: |\Z)", re.MULTILINE | re.DOTALL)
 
 
@@ -21,3 +22,13 @@ def load_statements() -> dict[str, str]:
                 raise ValueError(f"{file.name}: a statement named {name!r} is already there")
             statements[name] = text.strip()
     return statements
+
+
+@cache
+def widened(statement: str, rows: int) -> str:
+    """Repeat the row of an `insert … values (…)` so many times, with a mark in place of each name."""
+    found = VALUES.search(statement)
+    if found is None:
+        raise ValueError("only an insert that ends in one row of values can be widened")
+    marks = "(" + ", ".join("?" * found[1].count(":")) + ")"
+    return statement[: found.start()] + "values " + ", ".join([marks] * rows)
