@@ -1,8 +1,8 @@
 """What happens when an event cannot be queued."""
 
 import re
-import sqlite3
 
+import apsw
 import pytest
 
 from tests.http.wire import ISO_MS, backlog, queue_named
@@ -134,7 +134,7 @@ def test_the_v4_api_keeps_cloudflares_answer_to_a_full_queue(server, queues):
 
 def test_a_locked_database_answers_503_and_events_are_accepted_when_it_is_free(server, queues):
     """S4-19, S4-20."""
-    other = sqlite3.connect(server.data / "millrace.db", isolation_level=None)
+    other = apsw.Connection(str(server.data / "millrace.db"))
     other.execute("begin immediate")
 
     assert_unavailable(post(server))

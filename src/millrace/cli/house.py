@@ -8,7 +8,7 @@ from millrace.access.keys import Key, Keys
 from millrace.broker import Broker
 from millrace.catalog import Catalog
 from millrace.clock import Clock
-from millrace.http import accounts, health, keys, messages, openapi, queues, subscriptions
+from millrace.http import accounts, health, keys, messages, openapi, pages, queues, subscriptions
 from millrace.http.app import Door
 from millrace.http.desk import Desk
 from millrace.http.metrics import MetricsBook
@@ -61,6 +61,7 @@ class House:
         for module in (queues, messages, subscriptions, accounts, keys):
             routes += module.ROUTES
         routes += book.routes()
+        routes += pages.routes([*open_routes, *routes], __version__)
         routes.append(openapi.route([*open_routes, *routes], __version__))
         return Door(desk, routes, open_routes, keyless)
 

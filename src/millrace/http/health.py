@@ -51,7 +51,23 @@ def routes() -> list[Route]:
     """Give the open routes."""
     ready = Readiness()
     return [
-        Route(method="GET", path="/livez", handle=is_alive, scope=None, gives=Health),
-        Route(method="GET", path="/readyz", handle=ready, scope=None, gives=Health, refuses=(StoreUnavailable,)),
-        Route(method="GET", path="/health", handle=ready, scope=None, gives=Health, refuses=(StoreUnavailable,)),
+        Route(method="GET", path="/livez", handle=is_alive, scope=None, is_open=True, gives=Health),
+        Route(
+            method="GET",
+            path="/readyz",
+            handle=ready,
+            scope=None,
+            is_open=True,
+            gives=Health,
+            refuses=(StoreUnavailable,),
+        ),
+        Route(
+            method="GET",
+            path="/health",
+            handle=ready,
+            scope=None,
+            is_open=True,
+            gives=Health,
+            refuses=(StoreUnavailable,),
+        ),
     ]

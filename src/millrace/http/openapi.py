@@ -134,7 +134,7 @@ def _operation(route: Route, schemas: dict[str, Any], account_id: str) -> dict[s
         "parameters": _parameters(route, account_id),
         "responses": _responses(route, schemas),
     }
-    if route.scope is None and not route.path.endswith(".json"):
+    if route.is_open:
         operation["security"] = []
     if route.takes is not None:
         schema = schemas["shapes"][str(route.takes.type)]
@@ -177,7 +177,7 @@ def _responses(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
 
 
 def _refusals(route: Route) -> list[type[MillraceError]]:
-    if route.scope is None and not route.path.endswith(".json"):
+    if route.is_open:
         return list(route.refuses)
     more: list[type[MillraceError]] = [BodyNotJson] if route.takes is not None or route.query else []
     if "{" in route.path:

@@ -48,6 +48,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     status: int = 200
     media_type: str = "application/json"
     body_limit: int = limits.REQUEST_BYTES
+    is_open: bool = False  # answers without a key
 
 
 class _Node:

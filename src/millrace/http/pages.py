@@ -1,0 +1,71 @@
+"""Two answers for a person who looks around: what this server is, and its routes as a page."""
+
+from collections.abc import Iterable
+from html import escape
+
+import msgspec
+
+from millrace.http.desk import Desk
+from millrace.http.errors import reply_to
+from millrace.http.request import Request
+from millrace.http.routes import Answer, Route
+
+STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
+    "code{font-family:ui-monospace,monospace}table{border-collapse:collapse;width:100%}"
+    "td,th{text-align:left;vertical-align:top;padding:.4rem .8rem .4rem 0;border-bottom:1px solid #8884}"
+)
+
+
+class About(msgspec.Struct, frozen=True):
+    """What this server is, and where to read on."""
+
+    name: str
+    version: str
+    openapi: str
+    docs: str
+
+
+def routes(listed: Iterable[Route], version: str) -> list[Route]:
+    """Give the routes of the two pages; the second lists all that are given."""
+    listed = list(listed)
+    about = Answer(msgspec.json.encode(About("millrace", version, "/openapi.json", "/docs")))
+
+    async def show_about(desk: Desk, request: Request) -> Answer:
+        """Say what this server is."""
+        return about
+
+    async def show_routes(desk: Desk, request: Request) -> Answer:
+        """Show the routes as a page."""
+        return Answer(_page(listed, version).encode(), content_type=b"text/html; charset=utf-8")
+
+    return [
+        Route(method="GET", path="/", handle=show_about, scope=None, gives=About),
+        Route(method="GET", path="/docs", handle=show_routes, scope=None, gives=str, media_type="text/html"),
+    ]
+
+
+def _page(listed: Iterable[Route], version: str) -> str:
+    rows = "".join(_row(route) for route in listed)
+    return (
+        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>Millrace {version}</title><style>{STYLE}</style>"
+        f"<h1>Millrace {version}</h1><p>Every route but the health checks wants a key: "
+        "<code>Authorization: Bearer …</code>. The whole contract, with all types: <code>/openapi.json</code>.</p>"
+        "<table><tr><th>route</th><th>does</th><th>takes</th><th>refuses with</th></tr>"
+        f"{rows}</table></html>"
+    )
+
+
+def _row(route: Route) -> str:
+    takes = _fields(route.takes.type) if route.takes else ""
+    refuses = sorted({f"{reply_to(kind('')).status} / {reply_to(kind('')).code}" for kind in route.refuses})
+    does = (route.handle.__doc__ or type(route.handle).__call__.__doc__ or "").strip().split("\n")[0]
+    return (
+        f"<tr><td><code>{route.method} {escape(route.path)}</code></td><td>{escape(does)}</td>"
+        f"<td><code>{escape(takes)}</code></td><td>{', '.join(refuses)}</td></tr>"
+    )
+
+
+def _fields(kind: type[msgspec.Struct]) -> str:
+    fields = msgspec.structs.fields(kind)
+    return "{" + ", ".join(field.encode_name + ("" if field.required else "?") for field in fields) + "}"
