@@ -4,9 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(VENV)/uv/bin/uv
 READY := $(VENV)/.ready
+TOOLS := $(VENV)/.tools
 DATA ?= data
 
-.PHONY: run dev demo test check bench docs clean soak
+.PHONY: run dev demo test check bench docs clean
 
 run: $(READY)
 	@$(BIN)/python -m examples.run $(DATA)
@@ -17,27 +18,31 @@ dev: $(READY)
 demo: $(READY)
 	@$(BIN)/python -m examples.demo
 
-test: $(READY)
+test: $(TOOLS)
 	$(BIN)/python -m pytest -n 2 tests
 
-check: $(READY)
+check: $(TOOLS)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY)
+bench: $(TOOLS)
 	@$(BIN)/python -m bench
 
 docs: $(READY)
-	$(UV) sync --quiet --frozen --group dev --group docs
+	@$(UV) sync --quiet --frozen --inexact --group docs
 	$(BIN)/zensical build
 
 clean:
-	rm -rf $(VENV) site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) site .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # uv lives inside the environment, so that nothing is installed outside this folder.
 $(READY): pyproject.toml uv.lock
 	@test -x $(UV) || { $(PYTHON) -m venv $(VENV) && $(PYTHON) -m venv $(VENV)/uv && $(VENV)/uv/bin/pip install --quiet uv; }
-	@$(UV) sync --quiet --frozen --group dev
+	@$(UV) sync --quiet --frozen --inexact --no-default-groups
 	@touch $(READY)
+
+$(TOOLS): $(READY)
+	@$(UV) sync --quiet --frozen --inexact --group dev
+	@touch $(TOOLS)

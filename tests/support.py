@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -157,6 +158,15 @@ class Server:
         if consumer is not None:
             assert self.v4("POST", f"/queues/{queue_id}/consumers", consumer).status == 200
         return queue_id
+
+
+def with_packages(*packages: str) -> list[str]:
+    """Begin a command in an environment of its own that has these packages, made when it is needed."""
+    own = ROOT / ".venv" / "uv" / "bin" / "uv"
+    uv = str(own) if own.exists() else shutil.which("uv")
+    assert uv, "uv is missing; `make test` installs it into .venv/uv"
+    flags = [flag for package in packages for flag in ("--with", package)]
+    return [uv, "run", "--quiet", "--no-project", "--isolated", *flags]
 
 
 def _lower(headers: Any) -> dict[str, str]:

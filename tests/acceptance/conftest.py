@@ -6,15 +6,27 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import with_packages
+
 HERE = Path(__file__).parent
 
 
 def _compile(source: str, folder: Path) -> Path:
     compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.fail(f"cc is missing: this test preloads {source} into the server; install gcc")
+    command = [compiler] if compiler else [*with_packages("ziglang==0.17.1"), "python", "-m", "ziglang", "cc"]
     library = folder / Path(source).with_suffix(".so").name
-    command = [compiler, "-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror", "-o", library, HERE / source, "-ldl"]
+    command += [
+        "-shared",
+        "-fPIC",
+        "-O2",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-o",
+        str(library),
+        str(HERE / source),
+        "-ldl",
+    ]
     made = subprocess.run(command, capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr
     return library
