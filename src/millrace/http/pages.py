@@ -11,9 +11,10 @@ from millrace.http.request import Request
 from millrace.http.routes import Answer, Route
 
 STYLE = (
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
-    "code{font-family:ui-monospace,monospace}table{border-collapse:collapse;width:100%}"
-    "td,th{text-align:left;vertical-align:top;padding:.4rem .8rem .4rem 0;border-bottom:1px solid #8884}"
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem}"
+    "code{font:14px ui-monospace,monospace}table{border-collapse:collapse;width:100%;table-layout:fixed}"
+    "th:nth-child(1){width:38%}th:nth-child(4){width:16%}"
+    "td,th{overflow-wrap:anywhere;text-align:left;vertical-align:top;padding:.4rem .8rem .4rem 0;border-bottom:1px solid #8884}"
 )
 
 
