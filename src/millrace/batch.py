@@ -65,7 +65,7 @@ class BatchMessage:
     def reject(self, reason: str) -> None:
         """Move this message to the dead-letter queue without further deliveries."""
         if self.outcome is None:
-            self.outcome = Reject(reason)
+            self.outcome = Reject(check_reason(reason))
 
 
 class MessageBatch:
@@ -96,6 +96,11 @@ class MessageBatch:
         """Give the outcome of each message, in order; `unspoken` is for those that nobody spoke for."""
         rest = self.outcome or unspoken
         return [message.outcome or rest for message in self.messages]
+
+
+def check_reason(reason: str) -> str:
+    """Cut a reason to what a row should hold, and replace what is no text."""
+    return reason[: limits.REASON_CHARACTERS].encode("utf-8", "replace").decode()
 
 
 def check_delay_seconds(delay_seconds: float | None) -> float | None:

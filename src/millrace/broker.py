@@ -1,8 +1,9 @@
 """The rules of a message's way: checked and stamped on its way in, leased, settled, moved. Its store keeps it."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from time import perf_counter
+from typing import TypeVar
 
 from millrace import limits
 from millrace.batch import check_delay_seconds
@@ -23,6 +24,8 @@ from millrace.queue import Queue
 from millrace.settlement import Ack, Buried, Outcome, Released, Removed, Settlement
 from millrace.store import Cleared, IsReady, Received, Store
 from millrace.telemetry import Telemetry
+
+T = TypeVar("T")
 
 
 class Broker:
@@ -94,7 +97,7 @@ class Broker:
         return received
 
     async def settle(self, queue: Queue, outcomes: Sequence[tuple[Lease, Outcome]]) -> list[Settlement | None]:
-        """Apply outcomes in one transaction; None stands for a lease that no longer counts.
+        """Apply outcomes, a thousand a transaction; None stands for a lease that no longer counts.
 
         Raises:
             InvalidMessage: the delay of a retry is not within 0 to 86,400 s; nothing was applied.
@@ -102,13 +105,18 @@ class Broker:
         for _, outcome in outcomes:
             if not isinstance(outcome, Ack) and getattr(outcome, "delay_seconds", None) is not None:
                 _checked_delay(outcome.delay_seconds, InvalidMessage)  # type: ignore[union-attr]
-        settlements = await self._store.settle(queue.id, outcomes, self._clock())
+        settlements: list[Settlement | None] = []
+        for chunk in _chunks(outcomes):
+            settlements += await self._store.settle(queue.id, chunk, self._clock())
         self._report(queue, settlements)
         return settlements
 
-    async def extend(self, queue: Queue, leases: Sequence[Lease], lease_ms: int) -> set[int]:
-        """Let leases end `lease_ms` from now; give the keys of those that were still current."""
-        return await self._store.extend(queue.id, leases, self._clock() + lease_ms)
+    async def extend(self, queue: Queue, leases: Sequence[Lease], lease_ms: int) -> set[Lease]:
+        """Let leases end `lease_ms` from now; give those that were still current."""
+        current: set[Lease] = set()
+        for chunk in _chunks(leases):
+            current |= await self._store.extend(queue.id, chunk, self._clock() + lease_ms)
+        return current
 
     async def peek(self, queue: Queue, limit: int, after_key: int = 0) -> list[Message]:
         """Show messages in any state, oldest first.
@@ -125,7 +133,10 @@ class Broker:
 
     async def discard(self, queue: Queue, refs: Sequence[str]) -> list[bool]:
         """Remove messages named by the `ref` of a peek, and say which were there."""
-        return await self._store.discard(queue.id, [_parse_ref(ref) for ref in refs])
+        found: list[bool] = []
+        for chunk in _chunks([_parse_ref(ref) for ref in refs]):
+            found += await self._store.discard(queue.id, chunk)
+        return found
 
     async def purge(self, queue: Queue) -> Queue:
         """Remove every message of the queue."""
@@ -206,9 +217,18 @@ class Broker:
         self._telemetry.emit(name, account_id=queue.account_id, queue=queue.name, count=count)
 
 
+def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Cut what one transaction may not hold; give an empty sequence once, so that the queue is looked up."""
+    for first in range(0, max(1, len(items)), limits.ROWS_PER_TRANSACTION):
+        yield items[first : first + limits.ROWS_PER_TRANSACTION]
+
+
 def report_cleared(telemetry: Telemetry, cleared: Sequence[Cleared]) -> None:
     """Tell of messages that left their queues without an outcome."""
-    for (account_id, queue, event), count in Counter((c.account_id, c.queue, c.event) for c in cleared).items():
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for group in cleared:
+        counts[group.event, group.account_id, group.queue] += group.count
+    for (event, account_id, queue), count in counts.items():
         telemetry.emit(event, account_id=account_id, queue=queue, count=count)
 
 

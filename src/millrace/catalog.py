@@ -6,13 +6,14 @@ from typing import Any
 import msgspec
 
 from millrace.clock import Clock
-from millrace.errors import ConsumerExists, ConsumerNotFound, QueueNameTaken, QueueNotFound
+from millrace.errors import ConsumerExists, ConsumerNotFound, InvalidRequest, QueueNameTaken, QueueNotFound
 from millrace.ids import NewId, new_id
 from millrace.queue import (
     Consumer,
     Queue,
     QueueSettings,
     change_queue_settings,
+    check_backlog_limits,
     check_dead_letters,
     check_queue_name,
     make_consumer,
@@ -136,8 +137,10 @@ class Catalog:
         Raises:
             QueueNotFound: the account has none of that id.
         """
-        await self._store.delete_queue(account_id, queue_id)
-        self.forget(queue_id)
+        try:
+            await self._store.delete_queue(account_id, queue_id)
+        finally:  # whoever cancels us does not take the deletion back
+            self.forget(queue_id)
 
     async def attach(self, account_id: str, queue_id: str, given: Mapping[str, Any]) -> Consumer:
         """Give the queue its consumer; `given` holds the arguments of `make_consumer`.
@@ -162,15 +165,32 @@ class Catalog:
 
         Raises:
             ConsumerNotFound: the queue's consumer is not this one.
+            InvalidRequest: it is of another type.
         """
 
         def replaced(queue: Queue) -> Queue:
             present = _consumer_of(queue, consumer_id)
             consumer = self._make_consumer(queue, consumer_id, given)
+            if consumer.type != present.type:
+                raise InvalidRequest(f"the consumer is of type {present.type}; to change its type, delete it first")
             consumer = msgspec.structs.replace(consumer, created_at_ms=present.created_at_ms)
             return msgspec.structs.replace(queue, consumer=consumer, modified_at_ms=self._clock())
 
         return _consumer_of(await self._update(account_id, queue_id, replaced))
+
+    async def set_consumer(self, account_id: str, queue_id: str, given: Mapping[str, Any]) -> None:
+        """Give the queue this consumer in place of the one it may have; the id stays as long as the type does."""
+
+        def set_to(queue: Queue) -> Queue:
+            present = queue.consumer
+            if present is not None and present.type == given["type"]:
+                consumer = self._make_consumer(queue, present.id, given)
+                consumer = msgspec.structs.replace(consumer, created_at_ms=present.created_at_ms)
+            else:
+                consumer = self._make_consumer(queue, self._new_id(), given)
+            return msgspec.structs.replace(queue, consumer=consumer, modified_at_ms=self._clock())
+
+        await self._update(account_id, queue_id, set_to)
 
     async def detach(self, account_id: str, queue_id: str, consumer_id: str) -> None:
         """Remove the consumer; messages stay, and leases run on.
@@ -194,7 +214,12 @@ class Catalog:
     async def set_backlog_limits(
         self, account_id: str, queue_id: str, max_messages: int | None, max_bytes: int | None
     ) -> Queue:
-        """Limit the backlog by messages and bytes; None lifts a limit."""
+        """Limit the backlog by messages and bytes; None lifts a limit.
+
+        Raises:
+            InvalidQueueSettings: a limit is negative.
+        """
+        check_backlog_limits(max_messages, max_bytes)
 
         def limited(queue: Queue) -> Queue:
             settings = msgspec.structs.replace(
@@ -213,9 +238,10 @@ class Catalog:
             self._known.pop(queue_id, None)
 
     async def _update(self, account_id: str, queue_id: str, change: Callable[[Queue], Queue]) -> Queue:
-        queue = await self._store.update_queue(account_id, queue_id, change)
-        self.forget(queue_id)
-        return queue
+        try:
+            return await self._store.update_queue(account_id, queue_id, change)
+        finally:  # whoever cancels us does not take the change back
+            self.forget(queue_id)
 
     def _make_consumer(self, queue: Queue, consumer_id: str, given: Mapping[str, Any]) -> Consumer:
         return make_consumer(id=consumer_id, queue_name=queue.name, now_ms=self._clock(), **given)

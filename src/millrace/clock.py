@@ -89,6 +89,11 @@ class SlewedClock:
             return int(self._now_ms)
 
 
+def clock_after(last: Stamp | None) -> SlewedClock:
+    """Make the clock of a process on a store that has seen `last`."""
+    return SlewedClock(starting_time_ms(last, wall_ms(), boot_id(), boot_uptime_ms()))
+
+
 def iso_milliseconds(at_ms: int) -> str:
     """Write a time as `2025-11-10T12:34:56.789Z`."""
     seconds, milliseconds = divmod(at_ms, 1000)

@@ -3,9 +3,10 @@
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from typing import Any
 
-from millrace.batch import MessageBatch
+from millrace.batch import MessageBatch, check_delay_seconds, check_reason
 from millrace.settlement import Ack, Outcome, Reject, Retry
 
 Handler = Callable[..., Any]
@@ -17,26 +18,33 @@ class PermanentError(Exception):
 
 
 class RetryLater(Exception):
-    """Raise it to have the messages delivered again after so many seconds."""
+    """Raise it to have the messages delivered again after so many seconds, 0 to 86,400."""
 
     def __init__(self, delay_seconds: float) -> None:
         super().__init__(f"retry in {delay_seconds} s")
-        self.delay_seconds = delay_seconds
+        self.delay_seconds = check_delay_seconds(delay_seconds)
 
 
 class Context:
     """What a handler is given beside the batch and its bindings."""
 
     def __init__(self) -> None:
-        self._awaited: list[Awaitable[Any]] = []
+        self._loop = asyncio.get_running_loop()
+        self._awaited: list[Future[None]] = []
 
     def wait_until(self, awaitable: Awaitable[Any]) -> None:
-        """Have this finish before the batch counts as handled; if it fails, the batch fails."""
-        self._awaited.append(asyncio.ensure_future(_contained(awaitable)))
+        """Have this finish before the batch counts as handled; if it fails, the batch fails.
+
+        It may be called from a plain function, too, which runs in a thread.
+        """
+        self._awaited.append(asyncio.run_coroutine_threadsafe(_contained(awaitable), self._loop))
 
     async def finish(self) -> None:
-        """Wait for all that was given to `wait_until`."""
-        await asyncio.gather(*self._awaited)
+        """Wait for all that was given to `wait_until`, then raise the first of their errors."""
+        ends = await asyncio.gather(*map(asyncio.wrap_future, self._awaited), return_exceptions=True)
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end
 
 
 async def _contained(awaitable: Awaitable[Any]) -> None:
@@ -58,10 +66,19 @@ def as_call(handler: Handler) -> Call:
     async def call(batch: MessageBatch, env: Any) -> None:
         context = Context()
         arguments = (batch, env, context)[:count]
-        await _contained(handler(*arguments) if is_async else asyncio.to_thread(handler, *arguments))
-        await context.finish()
+        try:
+            await _contained(handler(*arguments) if is_async else _in_thread(handler, arguments))
+        finally:
+            await context.finish()
 
     return call
+
+
+async def _in_thread(handler: Handler, arguments: tuple[Any, ...]) -> None:
+    """Call a plain function in a thread; if what it gives is to be awaited, as a decorator's may be, await that."""
+    result = await asyncio.to_thread(handler, *arguments)
+    if inspect.isawaitable(result):
+        await result
 
 
 def outcome_of(error: BaseException | None) -> Outcome:
@@ -70,7 +87,7 @@ def outcome_of(error: BaseException | None) -> Outcome:
         case None:
             return Ack()
         case PermanentError():
-            return Reject(str(error) or "PermanentError")
+            return Reject(check_reason(str(error) or "PermanentError"))
         case RetryLater():
             return Retry(error.delay_seconds)
         case _:

@@ -33,6 +33,7 @@ PUSH_LEASE_MS = 60_000  # extended while the handler runs, so a killed handler's
 HANDLER_SECONDS = 900
 
 PEEK_MESSAGES = 100
+REASON_CHARACTERS = 500
 QUEUES_PER_PAGE = 100
 PAGE = 1_000_000_000
 PER_PAGE = 1_000

@@ -100,7 +100,7 @@ class LogLines:
 
 def _shown(value: object) -> Any:
     if isinstance(value, BaseException):
-        return "".join(traceback.format_exception(value))
+        return "".join(traceback.format_exception(value)).encode("utf-8", "replace").decode()
     try:
         return msgspec.to_builtins(value)
     except TypeError:

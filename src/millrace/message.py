@@ -65,7 +65,7 @@ class Lease(msgspec.Struct, frozen=True):
 
 
 class Message(msgspec.Struct, kw_only=True):
-    """A stored message as one delivery sees it. `attempts` is 1 at the first delivery, 0 in a peek."""
+    """A stored message as one delivery sees it. `attempts` counts deliveries, this one included."""
 
     id: str
     lease: Lease

@@ -136,6 +136,17 @@ def change_queue_settings(settings: QueueSettings, changes: Mapping[str, Any]) -
     return _replace(settings, changed)
 
 
+def check_backlog_limits(max_messages: int | None, max_bytes: int | None) -> None:
+    """Let limits of 0 or more, or none, pass.
+
+    Raises:
+        InvalidQueueSettings: one is negative.
+    """
+    for name, limit in (("max_backlog_messages", max_messages), ("max_backlog_bytes", max_bytes)):
+        if limit is not None and limit < 0:
+            raise InvalidQueueSettings(f"{name} is {limit}; expected 0 or more")
+
+
 def make_consumer_settings(kind: str, given: Mapping[str, Any]) -> ConsumerSettings:
     """Make settings from the given ones and the defaults of the consumer type.
 

@@ -17,11 +17,12 @@ IsReady = Callable[[int, int], bool]
 
 
 class Cleared(msgspec.Struct, frozen=True):
-    """A message that left its queue without an outcome; `event` is message.buried, .dropped or .expired."""
+    """Messages that left a queue without an outcome; `event` is message.buried, .dropped or .expired."""
 
     account_id: str
     queue: str
     event: str
+    count: int
 
 
 class Received(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,8 +89,8 @@ class Store(Protocol):
         """
         ...
 
-    async def extend(self, queue_id: str, leases: Sequence[Lease], until_ms: int) -> set[int]:
-        """Move the end of leases and give the keys of those that were still current."""
+    async def extend(self, queue_id: str, leases: Sequence[Lease], until_ms: int) -> set[Lease]:
+        """Move the end of leases and give those that were still current."""
         ...
 
     async def peek(self, queue_id: str, limit: int, now_ms: int, after_key: int = 0) -> list[Message]:

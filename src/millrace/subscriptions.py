@@ -8,6 +8,7 @@ import msgspec
 from millrace.clock import Clock, iso_milliseconds
 from millrace.errors import SubscriptionNotFound
 from millrace.ids import NewId, new_id
+from millrace.sql.transaction import Transaction
 from millrace.store import Store
 
 
@@ -45,11 +46,7 @@ class Subscriptions:
         Raises:
             SubscriptionNotFound: the account has none of that id.
         """
-        bindings = {"id": subscription_id, "account_id": account_id}
-        row = await self._store.read(lambda tx: tx.fetch_one("subscription", bindings))
-        if row is None:
-            raise SubscriptionNotFound(f"Subscription {subscription_id[:64]!r} does not exist.")
-        return msgspec.json.decode(row[0], type=Subscription)
+        return await self._store.read(lambda tx: _find(tx, account_id, subscription_id))
 
     async def of_account(self, account_id: str) -> list[Subscription]:
         """Give the account's subscriptions, oldest first."""
@@ -62,12 +59,15 @@ class Subscriptions:
         Raises:
             SubscriptionNotFound: the account has none of that id.
         """
-        subscription = msgspec.structs.replace(
-            await self.get(account_id, subscription_id), modified_at=iso_milliseconds(self._clock()), **changes
-        )
-        row = _columns(account_id, subscription)
-        await self._store.write(lambda tx: tx.apply("update_subscription", row))
-        return subscription
+        modified_at = iso_milliseconds(self._clock())
+
+        def changed(tx: Transaction) -> Subscription:
+            present = _find(tx, account_id, subscription_id)
+            subscription = msgspec.structs.replace(present, modified_at=modified_at, **changes)
+            tx.apply("update_subscription", _columns(account_id, subscription))
+            return subscription
+
+        return await self._store.write(changed)
 
     async def delete(self, account_id: str, subscription_id: str) -> Subscription:
         """Remove a subscription and give it back.
@@ -75,10 +75,20 @@ class Subscriptions:
         Raises:
             SubscriptionNotFound: the account has none of that id.
         """
-        subscription = await self.get(account_id, subscription_id)
-        bindings = {"id": subscription_id, "account_id": account_id}
-        await self._store.write(lambda tx: tx.apply("delete_subscription", bindings))
-        return subscription
+
+        def deleted(tx: Transaction) -> Subscription:
+            subscription = _find(tx, account_id, subscription_id)
+            tx.apply("delete_subscription", {"id": subscription_id, "account_id": account_id})
+            return subscription
+
+        return await self._store.write(deleted)
+
+
+def _find(tx: Transaction, account_id: str, subscription_id: str) -> Subscription:
+    row = tx.fetch_one("subscription", {"id": subscription_id, "account_id": account_id})
+    if row is None:
+        raise SubscriptionNotFound(f"Subscription {subscription_id[:64]!r} does not exist.")
+    return msgspec.json.decode(row[0], type=Subscription)
 
 
 def _columns(account_id: str, subscription: Subscription) -> dict[str, Any]:

@@ -41,7 +41,7 @@ async def test_messages_past_their_retention_are_removed_whatever_their_state(st
 
     expired, _ = await store.expire(clock())
 
-    assert len(expired) == 3
+    assert sum(group.count for group in expired) == 3
     assert [message.body for message in await store.peek(bench.queue.id, 10, clock())] == [b"young"]
 
 
@@ -53,6 +53,26 @@ async def test_expire_says_when_to_come_again(store, clock):
     _, again_at_ms = await store.expire(clock())
 
     assert again_at_ms == clock() + 5000
+
+
+async def test_expire_comes_again_soon_though_another_queue_keeps_its_messages_long(store, clock):
+    long = await Bench.set_up(store, clock, name="long")
+    await long.send()
+
+    _, again_at_ms = await store.expire(clock())
+
+    assert again_at_ms <= clock() + 10_000
+
+
+async def test_a_lapsed_message_past_its_retention_expires_and_is_not_buried(store, clock):
+    bench = await Bench.set_up(store, clock, max_retries=0, dead_letter_queue="dead", message_retention_period=60)
+    await bench.send()
+    await bench.receive(lease_seconds=100)
+    clock.advance(100)
+
+    (cleared,) = await store.bury_lapsed(clock())
+
+    assert (cleared.event, await (await bench.of("dead")).count()) == ("message.expired", 0)
 
 
 async def test_a_shorter_retention_counts_for_messages_already_there(store, clock):
@@ -99,7 +119,7 @@ async def test_many_expired_messages_go_in_chunks(store, clock):
     clock.advance(61)
     await bench.send(b"young")
 
-    assert len((await store.expire(clock()))[0]) == 2500
+    assert sum(group.count for group in (await store.expire(clock()))[0]) == 2500
     assert await bench.count() == 1
 
 

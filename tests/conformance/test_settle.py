@@ -201,13 +201,36 @@ async def test_many_outcomes_are_applied_in_one_call(store, clock):
     assert await bench.count() == 1
 
 
+async def test_a_new_retry_delay_leaves_the_leases_under_way_as_they_are(store, clock):
+    bench = await Bench.set_up(store, clock)
+    await bench.send(b"1", b"2")
+    one, two = await bench.receive(lease_seconds=30)
+    await store.update_queue("acc", bench.queue.id, lambda old: _with_retry_delay(old, 100))
+    clock.advance(1)
+
+    assert await bench.retry(one) == Released(clock() + 100_000, 1, 1)
+
+    clock.advance(29)
+    assert await bench.retry(two) is None
+
+
+async def test_of_two_leases_of_a_message_only_the_newer_is_extended(store, clock):
+    bench = await Bench.set_up(store, clock)
+    await bench.send()
+    (old,) = await bench.receive(lease_seconds=1)
+    clock.advance(1)
+    (new,) = await bench.receive(lease_seconds=1)
+
+    assert await store.extend(bench.queue.id, [old.lease, new.lease], clock() + 5000) == {new.lease}
+
+
 async def test_an_extended_lease_ends_later(store, clock):
     bench = await Bench.set_up(store, clock)
     await bench.send()
     (message,) = await bench.receive(lease_seconds=10)
     clock.advance(9)
 
-    assert await store.extend(bench.queue.id, [message.lease], clock() + 10_000) == {message.lease.key}
+    assert await store.extend(bench.queue.id, [message.lease], clock() + 10_000) == {message.lease}
 
     clock.advance(9)
     assert await bench.receive() == []
@@ -225,6 +248,13 @@ async def test_a_stale_lease_is_not_extended(store, clock):
 
     clock.advance(1)
     assert len(await bench.receive()) == 1
+
+
+def _with_retry_delay(queue, seconds):
+    consumer = type(queue.consumer)(
+        **_fields(queue.consumer) | {"settings": type(queue.consumer.settings)(retry_delay=seconds)}
+    )
+    return type(queue)(**_fields(queue) | {"consumer": consumer})
 
 
 def _fields(value):

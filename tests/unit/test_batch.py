@@ -133,3 +133,56 @@ async def test_a_handler_that_exits_fails_and_does_not_end_the_process():
 
     with pytest.raises(RuntimeError, match="exit\\(3\\)"):
         await as_call(handler)("batch", None)
+
+
+async def test_what_a_plain_function_gives_back_to_be_awaited_is_awaited():
+    done = []
+
+    async def real(batch):
+        done.append(batch)
+
+    await as_call(lambda batch: real(batch))("batch", None)  # noqa: PLW0108 - a decorator looks like this
+
+    assert done == ["batch"]
+
+
+async def test_a_plain_handler_may_leave_work_behind_from_its_thread():
+    done = []
+
+    async def work():
+        done.append(1)
+
+    await as_call(lambda batch, env, ctx: ctx.wait_until(work()))("batch", None)
+
+    assert done == [1]
+
+
+async def test_left_work_is_finished_though_the_handler_failed():
+    done = []
+
+    async def work():
+        done.append(1)
+
+    async def handler(batch, env, ctx):
+        ctx.wait_until(work())
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        await as_call(handler)("batch", None)
+    assert done == [1]
+
+
+def test_a_reason_is_cut_and_made_text():
+    held = batch()
+
+    held.messages[0].reject("\udce9" + "x" * 10_000)
+
+    (outcome,) = held.outcomes(Ack())
+    assert outcome.reason.startswith("?xx")
+    assert len(outcome.reason) == 500
+    assert outcome_of(PermanentError("\udce9")) == Reject("?")
+
+
+def test_a_retry_later_beyond_the_limit_is_refused_where_it_is_made():
+    with pytest.raises(InvalidInput):
+        RetryLater(100_000)

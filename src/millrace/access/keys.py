@@ -119,7 +119,7 @@ class Keys:
         )
         hashed = hash_secret(_raw(secret))
         await self._store.write(lambda tx: _insert(tx, key, hashed))
-        await self.load()
+        self._by_hash[hashed] = key
         return key, secret
 
     async def revoke(self, account_id: str, key_id: str) -> None:
@@ -150,7 +150,7 @@ class Keys:
         if secret is None:
             return
         present = self._by_hash.get(hash_secret(_raw(secret)))
-        if present is not None and (present.account_id, present.role) == (account_id, Role.ADMIN):
+        if present is not None and (present.account_id, present.role, present.queues) == (account_id, Role.ADMIN, None):
             return
         if present is not None:
             raise ConfigurationError(
@@ -162,7 +162,7 @@ class Keys:
     async def _delete(self, key: Key) -> None:
         bindings = {"id": key.id, "account_id": key.account_id}
         await self._store.write(lambda tx: tx.apply("delete_key", bindings))
-        await self.load()
+        self._by_hash = {hashed: other for hashed, other in self._by_hash.items() if other.id != key.id}
 
 
 def hash_secret(secret: bytes) -> bytes:

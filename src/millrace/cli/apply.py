@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from millrace.catalog import Catalog
-from millrace.errors import ConfigurationError
+from millrace.errors import ConfigurationError, InvalidInput
 from millrace.handlers import Handler
-from millrace.queue import Queue, make_consumer_settings
+from millrace.queue import Queue, check_backlog_limits, check_queue_name, make_consumer, make_consumer_settings
 from millrace.wrangler import ConsumerEntry, WranglerFile
 
 SCRIPT = "local"  # the script name of consumers whose file has no name
@@ -15,8 +15,8 @@ SCRIPT = "local"  # the script name of consumers whose file has no name
 async def apply_file(catalog: Catalog, account_id: str, file: WranglerFile) -> list[str]:
     """Make what the file names and give one line for each thing that was done. What it does not name stays."""
     done: list[str] = []
-    named = [producer.queue for producer in file.producers] + [consumer.queue for consumer in file.consumers]
-    for name in dict.fromkeys([*named, *(limit.queue for limit in file.limits)]):
+    _check(file)
+    for name in _queues_of(file):
         if not await catalog.queues(account_id, [name]):
             await catalog.ensure(account_id, name)
             done.append(f"created queue {name}")
@@ -48,30 +48,50 @@ async def attach_handlers(catalog: Catalog, account_id: str, handlers: Mapping[s
     return queues
 
 
-async def _apply_consumer(catalog: Catalog, account_id: str, entry: ConsumerEntry, script: str) -> list[str]:
-    queue = await catalog.queue_named(account_id, entry.queue)
-    given: dict[str, Any] = {
+def _queues_of(file: WranglerFile) -> list[str]:
+    named = [producer.queue for producer in file.producers] + [consumer.queue for consumer in file.consumers]
+    return list(dict.fromkeys([*named, *(limit.queue for limit in file.limits)]))
+
+
+def _check(file: WranglerFile) -> None:
+    """Refuse the file before anything of it is applied.
+
+    Raises:
+        ConfigurationError: a name or a number that the catalog would refuse.
+    """
+    try:
+        for name in _queues_of(file):
+            check_queue_name(name)
+        for entry in file.consumers:
+            make_consumer(id="", queue_name=entry.queue, now_ms=0, **_arguments(entry, file.name or SCRIPT))
+        for limit in file.limits:
+            check_backlog_limits(limit.max_backlog_messages, limit.max_backlog_bytes)
+    except InvalidInput as error:
+        raise ConfigurationError(f"{file.path}: {error}") from None
+
+
+def _arguments(entry: ConsumerEntry, script: str) -> dict[str, Any]:
+    return {
         "type": entry.type,
         "script_name": script,
         "dead_letter_queue": entry.dead_letter_queue or "",
         "settings": entry.settings,
     }
-    consumer = queue.consumer
-    if consumer is not None and consumer.type == entry.type:
-        if _is_same(queue, entry, script):
-            return []
-        await catalog.replace_consumer(account_id, queue.id, consumer.id, given)
-        return [f"changed the consumer of {entry.queue}"]
-    if consumer is not None:
-        await catalog.detach(account_id, queue.id, consumer.id)
-    await catalog.attach(account_id, queue.id, given)
-    return [f"attached a consumer to {entry.queue}"]
+
+
+async def _apply_consumer(catalog: Catalog, account_id: str, entry: ConsumerEntry, script: str) -> list[str]:
+    queue = await catalog.queue_named(account_id, entry.queue)
+    if _is_same(queue, entry, script):
+        return []
+    await catalog.set_consumer(account_id, queue.id, _arguments(entry, script))
+    return [f"{'changed the consumer of' if queue.consumer else 'attached a consumer to'} {entry.queue}"]
 
 
 def _is_same(queue: Queue, entry: ConsumerEntry, script: str) -> bool:
     consumer = queue.consumer
     return (
         consumer is not None
+        and consumer.type == entry.type
         and consumer.settings == make_consumer_settings(entry.type, entry.settings)
         and consumer.dead_letter_queue == entry.dead_letter_queue
         and consumer.script_name == (script if entry.type == "worker" else "")
@@ -79,9 +99,9 @@ def _is_same(queue: Queue, entry: ConsumerEntry, script: str) -> bool:
 
 
 async def _apply_limits(catalog: Catalog, account_id: str, file: WranglerFile) -> None:
-    """Set the limits that the file names, and lift those that it names no more."""
+    """Set the limits that the file names, and lift those of its other queues."""
     limits = {limit.queue: (limit.max_backlog_messages, limit.max_backlog_bytes) for limit in file.limits}
-    for queue in await catalog.queues(account_id):
+    for queue in await catalog.queues(account_id, _queues_of(file)):
         wanted = limits.get(queue.name, (None, None))
         if (queue.settings.max_backlog_messages, queue.settings.max_backlog_bytes) != wanted:
             await catalog.set_backlog_limits(account_id, queue.id, *wanted)

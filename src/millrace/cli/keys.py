@@ -14,7 +14,7 @@ from millrace.access.keys import Key, Keys
 from millrace.access.scopes import Role
 from millrace.cli.printing import print_json, print_lines, print_table
 from millrace.client import Client, Object
-from millrace.clock import SlewedClock, boot_id, starting_time_ms, uptime_ms, wall_ms
+from millrace.clock import clock_after
 from millrace.config import read_settings
 from millrace.errors import Forbidden, KeyNotFound
 from millrace.http.keys import key_object
@@ -112,7 +112,7 @@ def _in_directory(folder: Path, act: Callable[[Keys], Awaitable[T]]) -> T:
 
     async def run() -> T:
         prepared = prepare_directory(folder)
-        clock = SlewedClock(starting_time_ms(prepared.last, wall_ms(), boot_id(), uptime_ms()))
+        clock = clock_after(prepared.last)
         store = SqlStore(str(prepared.database), clock)
         try:
             keys = Keys(store, clock)

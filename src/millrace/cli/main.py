@@ -24,13 +24,13 @@ def main() -> None:
         sys.stdout.flush()
     except (Unauthenticated, Forbidden) as error:
         code = _explain(error, REFUSED)
+    except BrokenPipeError:  # the reader of our output has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = FAILED
     except ConnectionError as error:
         code = _explain(error, UNREACHABLE)
     except MillraceError as error:
         code = _explain(error, FAILED)
-    except BrokenPipeError:  # the reader of our output has left, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = FAILED
     except KeyboardInterrupt:
         code = 130
     sys.exit(code)

@@ -1,5 +1,6 @@
 """`millrace serve --reload`: run the server as a child and start it anew when a Python file changes."""
 
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ SKIPPED = {".venv", ".git", "node_modules", "__pycache__", "data"}
 def run_reloading() -> int:
     """Serve until Ctrl-C, with a fresh process after each change below the current folder."""
     command = [sys.executable, "-m", "millrace.cli.main", *(word for word in sys.argv[1:] if word != "--reload")]
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     seen = _newest_change()
     child = subprocess.Popen(command)  # noqa: S603 - our own command line once more
     try:

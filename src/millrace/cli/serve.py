@@ -24,7 +24,7 @@ from millrace.cli.apply import apply_file, attach_handlers
 from millrace.cli.banner import Banner
 from millrace.cli.house import House
 from millrace.cli.load import load_app
-from millrace.clock import SlewedClock, boot_id, boot_uptime_ms, starting_time_ms, wall_ms
+from millrace.clock import clock_after
 from millrace.config import Settings, read_settings
 from millrace.errors import ConfigurationError, StoreRefused
 from millrace.http.app import Door
@@ -71,7 +71,7 @@ async def serve(settings: Settings, *, show_key: bool = False) -> int:
     prepared = prepare_directory(settings.data)
     async with AsyncExitStack() as stack:
         telemetry = Telemetry()
-        clock = SlewedClock(starting_time_ms(prepared.last, wall_ms(), boot_id(), boot_uptime_ms()))
+        clock = clock_after(prepared.last)
         lines = LogLines(sys.stdout.buffer, clock)
         telemetry.subscribe(lines, *LINES)
         stack.callback(lines.flush)
@@ -112,7 +112,8 @@ async def _furnish(
 ) -> tuple[list[QueueConsumer], list[Queue]]:
     """Make the queues that file, applications and program name; give the consumers to run and the program's queues."""
     account_id = settings.account_id
-    for account in sorted({account_id, *house.keys.accounts()}):
+    accounts = sorted({account_id, *house.keys.accounts()})
+    for account in accounts:
         for application in applications:
             await ensure_queues(house.platform, account, application.queues)
     await ensure_queues(house.platform, account_id, program.queues)
@@ -128,7 +129,7 @@ async def _furnish(
     for application in applications:
         for name, handler in application.handlers.items():
             if name not in program.handlers:
-                consumers += [house.consumer(account, name, handler, env) for account in house.keys.accounts()]
+                consumers += [house.consumer(account, name, handler, env) for account in accounts]
     return consumers, fed
 
 

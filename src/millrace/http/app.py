@@ -67,7 +67,7 @@ class Door:
             await _discard_rest(receive, send)
 
     def _admit(self, scope: Any, path: str, head: Head) -> tuple[Route, Request]:
-        is_open = path in self._open and scope["method"] == "GET"
+        is_open = path in self._open and scope["method"] in ("GET", "HEAD")
         key = NOBODY if is_open else self._authenticate(head.authorization, scope)
         if is_open:
             return self._open[path], Request(key, path, scope["query_string"], {}, b"", head.correlation_id)

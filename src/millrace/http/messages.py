@@ -208,7 +208,7 @@ async def extend(desk: Desk, request: Request) -> Answer:
     current = await desk.broker.extend(
         queue, [lease for lease in leases.values() if lease is not None], int(body.visibility_timeout_ms)
     )
-    stale = {text: STALE for text, lease in leases.items() if lease is None or lease.key not in current}
+    stale = {text: STALE for text, lease in leases.items() if lease not in current}
     return success(Extended(len(leases) - len(stale), stale))
 
 

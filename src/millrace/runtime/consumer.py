@@ -69,6 +69,9 @@ class QueueConsumer:
             except StoreUnavailable as error:
                 self._telemetry.emit("store.failed", queue=self._queue_name, error=error)
                 await self._pause(STORE_PAUSE_SECONDS)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the queue must be fed again
+                self._telemetry.emit("loop.failed", queue=self._queue_name, error=error)
+                await self._pause(STORE_PAUSE_SECONDS)
         if self._running:
             await asyncio.wait(self._running)
 
@@ -81,6 +84,8 @@ class QueueConsumer:
         while not self._stopping:
             self._changed.clear()
             queue = await self._catalog.queue(self._account_id, queue_id)
+            if queue.name != self._queue_name:  # renamed: a handler belongs to a name
+                return
             if queue.consumer is None or queue.consumer.type != "worker" or queue.settings.delivery_paused:
                 await self._pause(LOOK_AGAIN_SECONDS)
                 continue
@@ -161,9 +166,10 @@ class QueueConsumer:
             self._held -= len(leases)
             self._changed.set()
         self._last_failed = error is not None
-        self._report(queue, received.messages, error, (monotonic() - began) * 1000)
+        duration_ms = (monotonic() - began) * 1000
         outcomes = list(zip(leases, batch.outcomes(outcome_of(error)), strict=True))
         await self._settle(queue, outcomes)
+        self._report(queue, received.messages, error, duration_ms)
 
     async def _call_within_limits(
         self, queue: Queue, batch: MessageBatch, leases: Sequence[Lease]

@@ -14,14 +14,14 @@ def bury_lapsed(tx: Transaction, now_ms: int) -> list[Cleared]:
     """Settle last deliveries whose lease has lapsed, in queues that nobody reads, too."""
     rows = tx.fetch("lapsed_last", (now_ms, limits.ROWS_PER_TRANSACTION))
     states: dict[int, QueueState | None] = {}
-    for key, lane, attempts, failures, size in rows:
+    for key, lane, kept_since_ms, attempts, failures, size in rows:
         if lane not in states:
             states[lane] = queues.find_lane(tx, lane)
         state = states[lane]
         if state is None:  # purged or deleted; the sweep will come by
             tx.apply("remove", (key,))
             continue
-        settle_lapsed(tx, state, key, size, attempts, failures, now_ms)
+        settle_lapsed(tx, state, key, size, kept_since_ms, attempts, failures, now_ms)
     cleared: list[Cleared] = []
     for state in states.values():
         if state is not None:
@@ -44,8 +44,7 @@ def expire(tx: Transaction, queue_id: str, now_ms: int, after_key: int) -> tuple
     tx.apply_many("remove", [(row[0],) for row in expired])
     state.add(-len(expired), -sum(row[3] for row in expired))
     state.save(tx)
-    for _ in expired:
-        state.note_cleared("message.expired")
+    state.note_cleared("message.expired", len(expired))
     return state.cleared, old[-1][0] if len(old) == limits.ROWS_PER_TRANSACTION else None
 
 

@@ -8,12 +8,11 @@ from millrace import limits
 from millrace.errors import BacklogFull, DeliveryPaused, MillraceError
 from millrace.message import Backlog, Lease, Message, Stamped
 from millrace.settlement import (
-    Removed,
     is_last_delivery,
 )
 from millrace.sql import queues
 from millrace.sql.queues import LANE_SHIFT, QueueState, load
-from millrace.sql.settling import apply_settlement, key_list, settle_lapsed
+from millrace.sql.settling import key_list, settle_lapsed
 from millrace.sql.transaction import Row, Transaction
 from millrace.store import IsReady, Received
 
@@ -173,14 +172,10 @@ def _clear(tx: Transaction, state: QueueState, rows: Sequence[Row], now_ms: int)
     expired_before_ms = now_ms - state.retention_ms
     cleared = 0
     for key, _, kept_since_ms, size, receipt, attempts, failures, *_ in rows:
-        if kept_since_ms <= expired_before_ms:
-            apply_settlement(tx, state, key, size, Removed("expired"), now_ms)
-            state.note_cleared("message.expired")
-        elif receipt is not None and is_last_delivery(attempts, state.policy):
-            settle_lapsed(tx, state, key, size, attempts, failures, now_ms)
-        else:
-            continue
-        cleared += 1
+        has_lapsed_for_good = receipt is not None and is_last_delivery(attempts, state.policy)
+        if has_lapsed_for_good or kept_since_ms <= expired_before_ms:
+            settle_lapsed(tx, state, key, size, kept_since_ms, attempts, failures, now_ms)
+            cleared += 1
     if cleared:
         state.save(tx)
     return cleared
@@ -190,10 +185,10 @@ def _lease(tx: Transaction, state: QueueState, rows: Sequence[Row], receipt: int
     policy = state.policy
     last = [row[0] for row in rows if is_last_delivery(row[5] + 1, policy)]
     if last:
-        tx.apply("lease", (until_ms, receipt, True, key_list(last)))
+        tx.apply("lease", (until_ms, until_ms, receipt, True, key_list(last)))
     if len(last) < len(rows):
         others = [row[0] for row in rows if not last or row[0] not in last]
-        tx.apply("lease", (until_ms + state.retry_delay_ms, receipt, False, key_list(others)))
+        tx.apply("lease", (until_ms + state.retry_delay_ms, until_ms, receipt, False, key_list(others)))
 
 
 def _delivered(row: Row, receipt: int) -> Message:

@@ -54,9 +54,10 @@ class QueueState:
         seconds = self.queue.settings.message_retention_period
         return NO_RETENTION_MS if seconds is None else seconds * 1000
 
-    def note_cleared(self, event: str) -> None:
-        """Note that a message leaves without an outcome."""
-        self.cleared.append(Cleared(self.queue.account_id, self.queue.name, event))
+    def note_cleared(self, event: str, count: int = 1) -> None:
+        """Note that messages leave without an outcome."""
+        if count:
+            self.cleared.append(Cleared(self.queue.account_id, self.queue.name, event, count))
 
     def add(self, count: int, size: int) -> None:
         """Note a change of the backlog by messages and bytes."""

@@ -28,12 +28,12 @@ def settle(
     return settlements
 
 
-def extend(tx: Transaction, queue_id: str, leases: Sequence[Lease], until_ms: int) -> set[int]:
+def extend(tx: Transaction, queue_id: str, leases: Sequence[Lease], until_ms: int) -> set[Lease]:
     """Move the end of the leases that are still current."""
     state = load(tx, queue_id)
     delayed_ms = until_ms + state.retry_delay_ms
     rows = [(until_ms, delayed_ms, lease.key, lease.receipt) for lease in leases if _within(state, lease)]
-    return {row[0] for row in tx.apply_many("extend", rows)}
+    return {Lease(key, receipt) for key, receipt in tx.apply_many("extend", rows)}
 
 
 def apply_settlement(
@@ -54,9 +54,20 @@ def apply_settlement(
 
 
 def settle_lapsed(
-    tx: Transaction, state: QueueState, key: int, size: int, attempts: int, failures: int, now_ms: int
+    tx: Transaction,
+    state: QueueState,
+    key: int,
+    size: int,
+    kept_since_ms: int,
+    attempts: int,
+    failures: int,
+    now_ms: int,
 ) -> None:
-    """Treat a lapsed lease as what it is: a retry that nobody asked for."""
+    """Treat a lapsed lease as what it is: a retry that nobody asked for, unless retention has run out."""
+    if kept_since_ms <= now_ms - state.retention_ms:
+        apply_settlement(tx, state, key, size, Removed("expired"), now_ms)
+        state.note_cleared("message.expired")
+        return
     settlement = decide(attempts, failures, Retry(), state.policy, now_ms)
     apply_settlement(tx, state, key, size, settlement, now_ms)
     if not isinstance(settlement, Released):
@@ -110,8 +121,7 @@ def _settle_one(tx: Transaction, state: QueueState, lease: Lease, outcome: Outco
     row = tx.fetch_one("delivery", (lease.key, lease.receipt)) if _within(state, lease) else None
     if row is None:
         return None
-    attempts, failures, visible_at_ms, is_last, size = row
-    lease_ends_at_ms = visible_at_ms - (0 if is_last else state.retry_delay_ms)
+    attempts, failures, lease_ends_at_ms, size = row
     if lease_ends_at_ms <= now_ms:
         return None
     settlement = decide(attempts, failures, outcome, state.policy, now_ms)

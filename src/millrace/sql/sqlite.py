@@ -59,6 +59,7 @@ class SqliteDatabase:
         self._sequence_limit = self._stamp_due_ms = 0
         self._stamped: tuple[int, int] | None = None
         self._failed_at = -FAILURE_SECONDS
+        self._closed = False
         try:
             self._connection = connect(path, WRITER_CACHE_KIB)
             self._tx = Transaction(self._connection)
@@ -109,6 +110,8 @@ class SqliteDatabase:
             StoreUnavailable: the database cannot be read now.
         """
         reader = self._reader
+        if self._closed:
+            raise StoreUnavailable("the store is closed")
         if reader is None:
             return await self.write(fn)
         try:
@@ -118,6 +121,7 @@ class SqliteDatabase:
 
     async def close(self) -> None:
         """Finish what is in the inbox and close the file."""
+        self._closed = True
         if self._gathered:
             self._hand_over()
         self._inbox.put(None)
@@ -128,6 +132,8 @@ class SqliteDatabase:
         self._connection.close()
 
     async def _put(self, kind: str, fn: Callable[..., Any], item: Any) -> Any:
+        if self._closed:
+            raise StoreUnavailable("the store is closed")
         future: asyncio.Future[Any] = self._loop.create_future()
         if not self._gathered:
             self._loop.call_soon(self._hand_over)
@@ -143,7 +149,7 @@ class SqliteDatabase:
         while True:
             group, more = self._drain()
             if group:
-                answers = self._commit(group)
+                answers = self._commit_or_give_up(group)
                 woken, self._tx.woken = self._tx.woken, set()
                 try:
                     self._loop.call_soon_threadsafe(self._answer, answers, woken)
@@ -166,7 +172,17 @@ class SqliteDatabase:
                 return group, True
         return group, False
 
+    def _commit_or_give_up(self, group: list[_Operation]) -> list[_Answer]:
+        """Answer the group whatever happens: a caller must not wait for ever, nor the next group."""
+        try:
+            return self._commit(group)
+        except Exception as error:  # noqa: BLE001 - such as a rollback that the disk refuses
+            self._failed_at = monotonic()
+            return [(operation.future, None, _unavailable(error)) for operation in group]
+
     def _commit(self, group: list[_Operation]) -> list[_Answer]:
+        if self._connection.in_transaction:  # a rollback was refused before
+            self._connection.execute("rollback")
         try:
             self._connection.execute("begin immediate")
         except apsw.Error as error:

@@ -29,7 +29,7 @@ class SqlStore:
 
     def __init__(self, path: str, clock: Clock, new_receipt: NewReceipt = new_receipt) -> None:
         self._database = SqliteDatabase(path, clock, self._wake)
-        self._new_receipt = new_receipt
+        self._clock, self._new_receipt = clock, new_receipt
         self._watchers: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self.write = self._database.write
         self.read = self._database.read
@@ -42,16 +42,19 @@ class SqlStore:
         self, queue_id: str, limit: int, lease_ms: int, now_ms: int, is_ready: IsReady | None = None
     ) -> Received:
         receipt = self._new_receipt()
-        return await self._database.write_checked(
-            lambda tx: messages.receive(tx, queue_id, limit, lease_ms, receipt, now_ms, is_ready)
-        )
+
+        def receive(tx: Transaction) -> Received:
+            # A lease begins when it is written, which a lock held by others may put off.
+            return messages.receive(tx, queue_id, limit, lease_ms, receipt, max(now_ms, self._clock()), is_ready)
+
+        return await self._database.write_checked(receive)
 
     async def settle(
         self, queue_id: str, outcomes: Sequence[tuple[Lease, Outcome]], now_ms: int
     ) -> list[Settlement | None]:
         return await self._database.write_checked(lambda tx: settling.settle(tx, queue_id, outcomes, now_ms))
 
-    async def extend(self, queue_id: str, leases: Sequence[Lease], until_ms: int) -> set[int]:
+    async def extend(self, queue_id: str, leases: Sequence[Lease], until_ms: int) -> set[Lease]:
         return await self._database.write_checked(lambda tx: settling.extend(tx, queue_id, leases, until_ms))
 
     async def peek(self, queue_id: str, limit: int, now_ms: int, after_key: int = 0) -> list[Message]:
@@ -98,7 +101,7 @@ class SqlStore:
                 expired += await self._expire_queue(queue_id, now_ms)
         if expired:
             times = await self.read(_expiry_times)
-        return expired, min([due for _, due in times if due > now_ms], default=now_ms + EXPIRY_CHECK_MS)
+        return expired, min([now_ms + EXPIRY_CHECK_MS, *(due for _, due in times if due > now_ms)])
 
     async def sweep(self) -> int:
         return await self.write(cleaning.sweep)

@@ -21,14 +21,16 @@ select min(visible_at_ms) from messages where lane = :lane and visible_at_ms > :
 -- name: lease
 -- The keys of a batch come as one JSON array: one call into the database instead of a hundred.
 update messages
-set visible_at_ms = :visible_at_ms, receipt = :receipt, is_last = :is_last, attempts = attempts + 1
+set
+    visible_at_ms = :visible_at_ms, lease_ends_at_ms = :lease_ends_at_ms, receipt = :receipt, is_last = :is_last,
+    attempts = attempts + 1
 where key in (select value from json_each(:keys))
 
 -- name: extend
 update messages
-set visible_at_ms = case when is_last then :until_ms else :delayed_ms end
+set visible_at_ms = case when is_last then :until_ms else :delayed_ms end, lease_ends_at_ms = :until_ms
 where key = :key and receipt = :receipt
-returning key
+returning key, receipt
 
 -- name: current
 select count(*), sum(length(body))
@@ -42,13 +44,15 @@ select key from messages where key in (select value from json_each(:keys)) and r
 delete from messages where key in (select value from json_each(:keys)) and receipt = :receipt
 
 -- name: delivery
-select attempts, failures, visible_at_ms, is_last, length(body)
+select attempts, failures, lease_ends_at_ms, length(body)
 from messages
 where key = :key and receipt = :receipt
 
 -- name: release
 update messages
-set visible_at_ms = :visible_at_ms, attempts = :attempts, failures = :failures, receipt = null, is_last = 0
+set
+    visible_at_ms = :visible_at_ms, attempts = :attempts, failures = :failures, receipt = null, lease_ends_at_ms = null,
+    is_last = 0
 where key = :key
 
 -- name: remove
@@ -58,7 +62,8 @@ delete from messages where key = :key
 -- The key carries the lane, so the row moves within the table; id, body and sent time stay.
 update messages
 set
-    key = :new_key, lane = :lane, visible_at_ms = :now_ms, kept_since_ms = :now_ms, receipt = null, is_last = 0,
+    key = :new_key, lane = :lane, visible_at_ms = :now_ms, kept_since_ms = :now_ms, receipt = null,
+    lease_ends_at_ms = null, is_last = 0,
     attempts = 0, failures = 0, origin_queue_id = :origin_queue_id, reason = :reason
 where key = :key
 
@@ -78,7 +83,7 @@ limit :limit
 delete from messages where key = :key and id = :id returning length(body)
 
 -- name: lapsed_last
-select key, lane, attempts, failures, length(body)
+select key, lane, kept_since_ms, attempts, failures, length(body)
 from messages
 where is_last and visible_at_ms <= :now_ms
 order by visible_at_ms

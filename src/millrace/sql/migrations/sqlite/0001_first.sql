@@ -39,6 +39,7 @@ create table messages (
     lane integer not null,
     visible_at_ms integer not null, -- end of a delay, of a retry delay or of a lease
     receipt integer,                -- secret of the latest delivery; null while there is none
+    lease_ends_at_ms integer,       -- of that delivery; visible_at_ms is later by the retry delay of that moment
     is_last integer not null default 0, -- the delivery under way may not be followed by another
     attempts integer not null default 0,
     failures integer not null default 0,
