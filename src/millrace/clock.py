@@ -4,10 +4,11 @@ Delays and leases must keep their length when somebody sets the machine's clock.
 machine's uptime, which nobody sets, and only leans towards the wall clock, by at most one millisecond a second.
 """
 
+import os
 import threading
 import time
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import msgspec
@@ -43,9 +44,14 @@ def boot_uptime_ms() -> int:
 
     Tools that pretend another time to a process also bend its clocks, but not this file.
     """
-    if not UPTIME_FILE.exists():
-        return uptime_ms()
-    return round(float(UPTIME_FILE.read_text().split()[0]) * 1000)
+    file = _uptime_file()
+    return uptime_ms() if file is None else round(float(os.pread(file, 64, 0).split()[0]) * 1000)
+
+
+@cache
+def _uptime_file() -> int | None:
+    """Open the file once: a process that has run out of descriptors must still know the time."""
+    return os.open(UPTIME_FILE, os.O_RDONLY | os.O_CLOEXEC) if UPTIME_FILE.exists() else None
 
 
 def starting_time_ms(last: Stamp | None, wall_ms: int, boot: str, uptime: int) -> int:

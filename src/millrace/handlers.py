@@ -3,9 +3,11 @@
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
+from millrace import limits
 from millrace.batch import MessageBatch, check_delay_seconds, check_reason
 from millrace.settlement import Ack, Outcome, Reject, Retry
 
@@ -58,25 +60,26 @@ async def _contained(awaitable: Awaitable[Any]) -> None:
 def as_call(handler: Handler) -> Call:
     """Make one async call of a handler that takes (batch), (batch, env) or (batch, env, ctx), async or not.
 
-    A plain function runs in a thread, so that it cannot stop the loop.
+    A plain function runs in a thread, so that it cannot stop the loop; threads are made as they are needed.
     """
     count = _arguments_of(handler)
+    threads = ThreadPoolExecutor(limits.MAX_CONCURRENCY, "millrace-handler")
     is_async = inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__)
 
     async def call(batch: MessageBatch, env: Any) -> None:
         context = Context()
         arguments = (batch, env, context)[:count]
         try:
-            await _contained(handler(*arguments) if is_async else _in_thread(handler, arguments))
+            await _contained(handler(*arguments) if is_async else _in_thread(threads, handler, arguments))
         finally:
             await context.finish()
 
     return call
 
 
-async def _in_thread(handler: Handler, arguments: tuple[Any, ...]) -> None:
+async def _in_thread(threads: ThreadPoolExecutor, handler: Handler, arguments: tuple[Any, ...]) -> None:
     """Call a plain function in a thread; if what it gives is to be awaited, as a decorator's may be, await that."""
-    result = await asyncio.to_thread(handler, *arguments)
+    result = await asyncio.get_running_loop().run_in_executor(threads, partial(handler, *arguments))
     if inspect.isawaitable(result):
         await result
 

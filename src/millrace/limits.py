@@ -8,6 +8,9 @@ MESSAGE_BYTES = 128_000
 BATCH_MESSAGES = 100
 BATCH_BYTES = 256_000
 REQUEST_BYTES = 4 * 1024 * 1024
+HEAD_BYTES = 64 * 1024
+SMALL_REQUEST_BYTES = 64 * 1024  # for routes that take no body
+JSON_DEPTH = 256
 REQUEST_SECONDS = 30  # a body that has not arrived by then is given up
 
 DELAY_SECONDS = 86_400

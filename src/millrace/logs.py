@@ -6,6 +6,8 @@ that request (docs/design/speed.md).
 
 import asyncio
 import logging
+import queue
+import threading
 import traceback
 from typing import Any, BinaryIO
 
@@ -16,6 +18,8 @@ from millrace.telemetry import Telemetry
 
 FLUSH_SECONDS = 0.05
 FLUSH_LINES = 500
+WAITING_BYTES = 8 * 1024 * 1024
+CLOSE_SECONDS = 2.0
 
 LINES: dict[str, tuple[str, str]] = {
     "event.queued": ("info", "Event queued successfully"),
@@ -23,6 +27,7 @@ LINES: dict[str, tuple[str, str]] = {
     "event.refused": ("error", "Failed to queue event"),
     "event.debug_ignored": ("warning", "Debug flag ignored"),
     "server.started": ("info", "Server started"),
+    "logs.dropped": ("warning", "Log lines dropped, because nobody read them"),
     "library.warned": ("warning", "A library warns"),
     "server.stopping": ("info", "Server stopping"),
     "server.forced": ("warning", "Server stopped without waiting for handlers"),
@@ -57,48 +62,69 @@ class ForeignLogs(logging.Handler):
 
 
 class LogLines:
-    """A subscriber that writes the events of `LINES` to a byte stream."""
+    """A subscriber that writes the events of `LINES` to a byte stream, from a thread of its own.
+
+    A reader that stalls must not stall the server: past 8 MiB lines are dropped and counted, and a stream that is
+    gone is written to no more.
+    """
 
     def __init__(self, stream: BinaryIO, clock: Clock) -> None:
         self._stream, self._clock = stream, clock
         self._lines: list[bytes] = []
         self._flush_at: asyncio.TimerHandle | None = None
+        self._chunks: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._waiting_bytes = self._dropped = 0
+        self._thread = threading.Thread(target=self._write, name="millrace-log", daemon=True)
+        self._thread.start()
 
     def __call__(self, name: str, fields: dict[str, Any]) -> None:
         """Write the event's line, within 50 ms."""
         level, message = LINES[name]
         at = fields.get("timestamp") or iso_milliseconds(self._clock())
-        record: dict[str, Any] = {
-            "timestamp": at,
-            "level": level,
-            "message": message,
-            "event": name,
-        }
+        record: dict[str, Any] = {"timestamp": at, "level": level, "message": message, "event": name}
         for key, value in fields.items():
-            record[key] = value if isinstance(value, str | int | float | bool) else _shown(value)
+            record[key] = value if isinstance(value, int | float | bool) else _shown(value)
         self._lines.append(msgspec.json.encode(record) + b"\n")
         if len(self._lines) >= FLUSH_LINES:
             self.flush()
         elif self._flush_at is None:
-            self._flush_soon()
+            self._flush_at = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
 
     def flush(self) -> None:
-        """Write what has gathered."""
+        """Hand over what has gathered."""
         if self._flush_at is not None:
             self._flush_at.cancel()
             self._flush_at = None
         lines, self._lines = self._lines, []
-        self._stream.write(b"".join(lines))
-        self._stream.flush()
+        if self._waiting_bytes > WAITING_BYTES:
+            self._dropped += len(lines)
+            return
+        if self._dropped:
+            self._dropped, dropped = 0, self._dropped
+            self("logs.dropped", {"count": dropped})
+        chunk = b"".join(lines)
+        self._waiting_bytes += len(chunk)
+        self._chunks.put(chunk)
 
-    def _flush_soon(self) -> None:
-        try:
-            self._flush_at = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
-        except RuntimeError:  # outside a loop, such as in a command
-            self.flush()
+    def close(self) -> None:
+        """Write what there is, as far as the stream takes it within two seconds."""
+        self.flush()
+        self._chunks.put(None)
+        self._thread.join(CLOSE_SECONDS)
+
+    def _write(self) -> None:
+        while (chunk := self._chunks.get()) is not None:
+            try:
+                self._stream.write(chunk)
+                self._stream.flush()
+            except (OSError, ValueError):  # nobody reads it any more
+                return
+            self._waiting_bytes -= len(chunk)
 
 
 def _shown(value: object) -> Any:
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
     if isinstance(value, BaseException):
         return "".join(traceback.format_exception(value)).encode("utf-8", "replace").decode()
     try:

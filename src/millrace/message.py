@@ -2,12 +2,15 @@
 
 import base64
 import binascii
+import re
 from enum import StrEnum
 
 import msgspec
 
+from millrace import limits
 from millrace.errors import InvalidMessage
 
+STRINGS_AND_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}]')
 HEX = 16
 LEASE_CHARACTERS = 32
 
@@ -99,12 +102,29 @@ def check_json(raw: bytes) -> bytes:
     Raises:
         InvalidMessage: not UTF-8, not JSON, nested too deep, a number no reader can hold, or a lone surrogate.
     """
+    if _depth(raw) > limits.JSON_DEPTH:
+        raise InvalidMessage(f"body is nested deeper than {limits.JSON_DEPTH} levels")
     try:
         raw.decode()
         msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidMessage(f"body is not JSON that every reader can hold: {error}") from None
     return raw.strip(b" \t\r\n")
+
+
+def _depth(raw: bytes) -> int:
+    """Give how deep JSON is nested, or a number below the limit when it cannot be deep."""
+    if raw.count(b"[") + raw.count(b"{") <= limits.JSON_DEPTH:
+        return 0
+    depth = deepest = 0
+    for found in STRINGS_AND_BRACKETS.finditer(raw):
+        first = raw[found.start()]
+        if first in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif first in b"]}":
+            depth -= 1
+    return deepest
 
 
 def decode_base64(text: str) -> bytes:

@@ -112,7 +112,7 @@ class Keys:
             account_id=check_account_id(account_id),
             role=role,
             created_at_ms=self._clock(),
-            hint=secret[:SHOWN_CHARACTERS] if secret.startswith((LIVE, TEST)) else "",
+            hint=secret[:SHOWN_CHARACTERS] if len(secret) > 2 * SHOWN_CHARACTERS else "",
             queues=None if queues is None else _checked_names(queues),
             is_test=is_test or secret.startswith(TEST),
             from_environment=from_environment,
@@ -144,19 +144,17 @@ class Keys:
         Raises:
             ConfigurationError: the secret is that of a key with less or other reach.
         """
-        for key in list(self._by_hash.values()):
-            if key.from_environment:
-                await self._delete(key)
-        if secret is None:
-            return
-        present = self._by_hash.get(hash_secret(_raw(secret)))
-        if present is not None and (present.account_id, present.role, present.queues) == (account_id, Role.ADMIN, None):
-            return
-        if present is not None:
+        present = None if secret is None else self._by_hash.get(hash_secret(_raw(secret)))
+        if present is not None and (present.account_id, present.role, present.queues) != (account_id, Role.ADMIN, None):
             raise ConfigurationError(
                 f"ADMIN_TOKEN is the secret of key {present.id} (role {present.role} of account "
                 f"{present.account_id!r}); choose another, or revoke that key"
             )
+        for key in list(self._by_hash.values()):
+            if key.from_environment or key is present:  # what the environment brings, it also takes away
+                await self._delete(key)
+        if secret is None:
+            return
         await self.create(account_id, Role.ADMIN, secret=secret, from_environment=True)
 
     async def _delete(self, key: Key) -> None:

@@ -56,6 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
         return run_reloading()
     flags = {name: getattr(arguments, name) for name in ("host", "port", "data", "config", "environment", "app")}
     settings = read_settings(os.environ, flags)
+    os.umask(0o077)  # the data directory is nobody else's to read
     _raise_open_files()
     import uvloop
 
@@ -74,7 +75,7 @@ async def serve(settings: Settings, *, show_key: bool = False) -> int:
         clock = clock_after(prepared.last)
         lines = LogLines(sys.stdout.buffer, clock)
         telemetry.subscribe(lines, *LINES)
-        stack.callback(lines.flush)
+        stack.callback(lines.close)
         logging.getLogger().handlers = [ForeignLogs(telemetry)]
         steps: list[Step] = []
         _check_integrity(prepared, telemetry, stack)
@@ -142,7 +143,7 @@ async def _run(
     def on_signal() -> None:
         if stopping.is_set():  # a handler in a thread cannot be cancelled; what is answered is on disk
             telemetry.emit("server.forced")
-            lines.flush()
+            lines.close()
             os._exit(1)
         stopping.set()
 

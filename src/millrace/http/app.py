@@ -9,8 +9,9 @@ from typing import Any
 
 import uuid_utils
 
+from millrace import limits
 from millrace.access.keys import Key
-from millrace.errors import MillraceError, StoreUnavailable, Unauthenticated
+from millrace.errors import MillraceError, QueueUnavailable, StoreUnavailable, Unauthenticated
 from millrace.http.desk import Desk, check_reach
 from millrace.http.errors import body_of, headers_of, reply_to
 from millrace.http.request import ASGIReceive, Head, Request, check_length, read_body
@@ -52,13 +53,16 @@ class Door:
         body_was_read = False
         try:
             route, request = self._admit(scope, path, head)
-            check_length(head, route.body_limit)
-            request.body = await read_body(receive, route.body_limit)
+            limit = route.body_limit if route.takes is not None else limits.SMALL_REQUEST_BYTES
+            check_length(head, limit)
+            request.body = await read_body(receive, limit)
             body_was_read = True
             answer = await route.handle(self._desk, request)
             headers: list[tuple[bytes, bytes]] = []
         except ConnectionError:
             return
+        except asyncio.CancelledError:  # the server stops and has waited long enough
+            answer, headers = self._explain(QueueUnavailable("the server is stopping"), path, head)
         except Exception as error:  # noqa: BLE001 - the one place where an unknown error becomes an answer
             answer, headers = self._explain(error, path, head)
             body_was_read = body_was_read or await _skip_small_body(receive, head)
@@ -77,7 +81,7 @@ class Door:
         return route, request
 
     def _authenticate(self, authorization: bytes | None, scope: Any) -> Key:
-        if authorization is None and self._keyless is not None and is_loopback((scope["client"] or ("",))[0]):
+        if authorization is None and self._keyless is not None and _is_local(scope):
             return self._keyless
         if authorization is None or authorization[: len(BEARER)].lower() != BEARER:
             raise Unauthenticated("Authentication error")
@@ -94,6 +98,14 @@ class Door:
 
 
 NOBODY: Any = None
+
+
+def _is_local(scope: Any) -> bool:
+    """Say whether a caller without a key is a program of this machine, and no web page that its user has open."""
+    headers = dict(scope["headers"])
+    host = headers.get(b"host", b"").decode("latin-1").rsplit(":", 1)[0].strip("[]")
+    is_page = b"origin" in headers or headers.get(b"sec-fetch-site", b"none") not in (b"none", b"same-origin")
+    return is_loopback((scope["client"] or ("",))[0]) and is_loopback(host) and not is_page
 
 
 def is_loopback(host: str) -> bool:

@@ -75,14 +75,22 @@ async def create_key(desk: Desk, request: Request) -> Answer:
 
 async def list_keys(desk: Desk, request: Request) -> Answer:
     """List the account's keys, without their secrets."""
-    keys = [key_object(key) for key in desk.keys.of_account(request.key.account_id)]
+    keys = [key_object(key) for key in desk.keys.of_account(request.key.account_id) if _is_within(key, request.key)]
     return Answer(msgspec.json.encode(KeyList(keys)))
 
 
 async def revoke_key(desk: Desk, request: Request) -> Answer:
     """Refuse a key from now on."""
+    for key in desk.keys.of_account(request.key.account_id):
+        if key.id == request.params["key_id"] and not _is_within(key, request.key):
+            raise KeyNotFound(f"key {key.id!r} does not exist")
     await desk.keys.revoke(request.key.account_id, request.params["key_id"])
     return Answer(msgspec.json.encode(Revoked(request.params["key_id"])))
+
+
+def _is_within(key: Key, other: Key) -> bool:
+    """Say whether a key reaches no further than the other."""
+    return other.queues is None or (key.queues is not None and set(key.queues) <= set(other.queues))
 
 
 def key_object(key: Key, secret: str | UnsetType = UNSET) -> KeyObject:

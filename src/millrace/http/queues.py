@@ -11,6 +11,7 @@ from millrace.clock import iso_milliseconds
 from millrace.errors import (
     ConsumerExists,
     ConsumerNotFound,
+    Forbidden,
     InvalidConsumerSettings,
     InvalidQueueName,
     InvalidQueueSettings,
@@ -179,7 +180,10 @@ async def purge_status(desk: Desk, request: Request) -> Answer:
 
 async def redrive_queue(desk: Desk, request: Request) -> Answer:
     """Move buried messages back to the queues they came from."""
-    return success(Redriven(await desk.broker.redrive(await queue_of(desk, request))))
+    queue = await queue_of(desk, request)
+    if request.key.queues is not None:
+        raise Forbidden("redriven messages go to queues beyond this key's limit; use a key to all queues")
+    return success(Redriven(await desk.broker.redrive(queue)))
 
 
 async def create_consumer(desk: Desk, request: Request) -> Answer:

@@ -194,7 +194,7 @@ class SqliteDatabase:
                 self._stamp_if_due()
         except Exception as error:  # noqa: BLE001 - it is told to the caller whose work it was
             self._roll_back()
-            if isinstance(error, apsw.Error) and len(group) == 1:
+            if isinstance(error, apsw.Error | OSError) and len(group) == 1:
                 return self._give_up(group, error)
             if len(group) == 1:
                 return [(group[0].future, None, error)]
@@ -269,7 +269,7 @@ class SqliteDatabase:
             self._stamp()
         self._note_stamp()
 
-    def _give_up(self, group: list[_Operation], error: apsw.Error) -> list[_Answer]:
+    def _give_up(self, group: list[_Operation], error: apsw.Error | OSError) -> list[_Answer]:
         self._failed_at = monotonic()
         return [(operation.future, None, _unavailable(error)) for operation in group]
 
