@@ -1,6 +1,7 @@
 """The queue verbs, as functions of an open transaction."""
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import msgspec
 
@@ -15,7 +16,7 @@ LANE_SHIFT = 43  # 2**20 lanes of queues, 2**43 messages: 280 years at 1,000 a s
 MAX_LANES = 1 << 20
 NO_RETENTION_MS = 1 << 62
 
-_decode = msgspec.json.Decoder(Queue).decode
+_decode = lru_cache(maxsize=4096)(msgspec.json.Decoder(Queue).decode)  # the same text, the same immutable value
 _encode = msgspec.json.Encoder().encode
 
 
