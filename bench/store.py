@@ -17,7 +17,7 @@ from millrace.message import Stamped
 from millrace.queue import Consumer, ConsumerSettings, Queue
 from millrace.runtime.consumer import QueueConsumer
 from millrace.settlement import Ack
-from millrace.sql.sqlite import prepare
+from millrace.sql.connection import prepare
 from millrace.sql.store import SqlStore
 from millrace.telemetry import Telemetry
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from millrace.clock import Clock
-from millrace.sql.sqlite import prepare
+from millrace.sql.connection import prepare
 from millrace.sql.store import SqlStore
 
 

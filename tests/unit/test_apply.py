@@ -6,7 +6,7 @@ from millrace.catalog import Catalog
 from millrace.cli.apply import apply_file
 from millrace.clock import wall_ms
 from millrace.errors import ConfigurationError, InvalidRequest
-from millrace.sql.sqlite import prepare
+from millrace.sql.connection import prepare
 from millrace.sql.store import SqlStore
 from millrace.wrangler import read_wrangler
 

@@ -150,21 +150,7 @@ async def _run(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    server = _Server(
-        uvicorn.Config(
-            door,
-            http=Protocol,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=DRAIN_SECONDS,
-            backlog=BACKLOG_CONNECTIONS,
-        )
-    )
+    server = _make_server(door)
     _spare_the_collector()
     runner.start()
     serving = asyncio.create_task(server.serve(sockets=[listener]))
@@ -179,6 +165,24 @@ async def _run(
     server.should_exit = True
     await asyncio.gather(serving, runner.stop())
     telemetry.emit("server.stopped")
+
+
+def _make_server(door: Door) -> uvicorn.Server:
+    return _Server(
+        uvicorn.Config(
+            door,
+            http=Protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+            backlog=BACKLOG_CONNECTIONS,
+        )
+    )
 
 
 class _Server(uvicorn.Server):

@@ -15,7 +15,7 @@ import msgspec
 from millrace.clock import Stamp
 from millrace.errors import StoreRefused
 from millrace.ids import new_id
-from millrace.sql.sqlite import connect, prepare
+from millrace.sql.connection import connect, prepare
 
 DATABASE = "millrace.db"
 MARKER = "millrace.marker"

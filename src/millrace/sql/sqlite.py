@@ -14,26 +14,20 @@ from time import monotonic
 from typing import Any, TypeVar, cast
 
 import apsw
-import apsw.bestpractice
 
-from millrace.clock import Clock, Stamp, boot_id, boot_uptime_ms, uptime_ms
-from millrace.errors import MillraceError, StoreRefused, StoreUnavailable
-from millrace.sql.migrate import migrate
+from millrace.clock import Clock, boot_id, boot_uptime_ms, uptime_ms
+from millrace.errors import MillraceError, StoreUnavailable
+from millrace.sql.connection import READER_CACHE_KIB, connect
 from millrace.sql.transaction import Transaction
 
 T = TypeVar("T")
 Item = TypeVar("Item")
 
-BUSY_TIMEOUT_MS = 2_000  # a foreign lock costs this much before the answer is 503
 GROUP_OPERATIONS = 1_000
 SEQUENCE_BLOCK = 1 << 20  # numbers reserved at once, so that a commit need not write the next one
 STAMP_MS = 1_000  # how often the time is written; a page more in every commit would cost a fifth
 FAILURE_SECONDS = 2.0  # for so long a failed write speaks against the store
-WAL_LIMIT_BYTES = 64 * 1024 * 1024
 WRITER_CACHE_KIB = 32 * 1024
-READER_CACHE_KIB = 8 * 1024
-
-apsw.bestpractice.apply((apsw.bestpractice.library_logging, apsw.bestpractice.connection_dqs))
 
 
 class _Operation:
@@ -321,46 +315,3 @@ def _in_snapshot(tx: Transaction, fn: Callable[[Transaction], T]) -> T:
     finally:
         if tx.connection.in_transaction:
             tx.connection.execute("rollback")
-
-
-def connect(path: str, cache_kib: int = READER_CACHE_KIB) -> apsw.Connection:
-    """Open a database file, making it when it is missing, with the settings that durability rests on."""
-    connection = apsw.Connection(path)
-    connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-    for pragma, value in (
-        ("journal_mode", "wal"),
-        ("synchronous", "full"),
-        ("foreign_keys", "on"),
-        ("cache_size", -cache_kib),
-        ("journal_size_limit", WAL_LIMIT_BYTES),
-    ):
-        connection.pragma(pragma, value)
-    return connection
-
-
-def prepare(path: str, new_store_id: str | None) -> tuple[Stamp | None, str]:
-    """Bring a database file to the program's schema; give the newest time it has seen, and the store's id.
-
-    Args:
-        path: The file.
-        new_store_id: The id for a store that is made here; None where one must already be.
-
-    Raises:
-        StoreRefused: written by a newer program, or no store where one must be.
-    """
-    connection = connect(path)
-    try:
-        if new_store_id is None and not connection.pragma("user_version"):
-            raise StoreRefused(f"{path} holds no store, although one was made here; restore a backup")
-        migrate(connection)
-        tx = Transaction(connection)
-        row = tx.fetch_one("stamp")
-        if row is not None:
-            tx.apply("set_boot", (row[3],))  # a file that cannot be written should be told now
-        else:
-            tx.apply("insert_stamp", {"id": new_store_id})
-            connection.pragma("wal_checkpoint(truncate)")
-            return None, str(new_store_id)
-        return Stamp(row[2], row[3], row[4]) if row[2] else None, row[0]
-    finally:
-        connection.close()

@@ -1,0 +1,58 @@
+"""Opening a database file: the settings that durability rests on, and the schema."""
+
+import apsw
+import apsw.bestpractice
+
+from millrace.clock import Stamp
+from millrace.errors import StoreRefused
+from millrace.sql.migrate import migrate
+from millrace.sql.transaction import Transaction
+
+BUSY_TIMEOUT_MS = 2_000  # a foreign lock costs this much before the answer is 503
+WAL_LIMIT_BYTES = 64 * 1024 * 1024
+READER_CACHE_KIB = 8 * 1024
+
+apsw.bestpractice.apply((apsw.bestpractice.library_logging, apsw.bestpractice.connection_dqs))
+
+
+def connect(path: str, cache_kib: int = READER_CACHE_KIB) -> apsw.Connection:
+    """Open a database file, making it when it is missing, with the settings that durability rests on."""
+    connection = apsw.Connection(path)
+    connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+    for pragma, value in (
+        ("journal_mode", "wal"),
+        ("synchronous", "full"),
+        ("foreign_keys", "on"),
+        ("cache_size", -cache_kib),
+        ("journal_size_limit", WAL_LIMIT_BYTES),
+    ):
+        connection.pragma(pragma, value)
+    return connection
+
+
+def prepare(path: str, new_store_id: str | None) -> tuple[Stamp | None, str]:
+    """Bring a database file to the program's schema; give the newest time it has seen, and the store's id.
+
+    Args:
+        path: The file.
+        new_store_id: The id for a store that is made here; None where one must already be.
+
+    Raises:
+        StoreRefused: written by a newer program, or no store where one must be.
+    """
+    connection = connect(path)
+    try:
+        if new_store_id is None and not connection.pragma("user_version"):
+            raise StoreRefused(f"{path} holds no store, although one was made here; restore a backup")
+        migrate(connection)
+        tx = Transaction(connection)
+        row = tx.fetch_one("stamp")
+        if row is not None:
+            tx.apply("set_boot", (row[3],))  # a file that cannot be written should be told now
+        else:
+            tx.apply("insert_stamp", {"id": new_store_id})
+            connection.pragma("wal_checkpoint(truncate)")
+            return None, str(new_store_id)
+        return Stamp(row[2], row[3], row[4]) if row[2] else None, row[0]
+    finally:
+        connection.close()
