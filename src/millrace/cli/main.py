@@ -16,6 +16,7 @@ FAILED, REFUSED, UNREACHABLE = 1, 3, 4
 
 def main() -> None:
     """Run the command and exit with its code."""
+    os.umask(0o077)  # a data directory that a command makes is nobody else's to read
     program = Path(sys.argv[0]).name
     arguments = make_parser("ctx" if program == "ctx" else "millrace").parse_args()
     module, function = arguments.run.split(":")

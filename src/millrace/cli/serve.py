@@ -56,7 +56,6 @@ def run(arguments: argparse.Namespace) -> int:
         return run_reloading()
     flags = {name: getattr(arguments, name) for name in ("host", "port", "data", "config", "environment", "app")}
     settings = read_settings(os.environ, flags)
-    os.umask(0o077)  # the data directory is nobody else's to read
     _raise_open_files()
     import uvloop
 
