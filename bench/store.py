@@ -23,6 +23,7 @@ from millrace.telemetry import Telemetry
 
 ROUNDS = 3
 DEEP = 1_000_000
+NO_SLOWER = 0.8  # of the empty queue measured in the same run: depth and many queues must cost nothing
 
 
 class Rig:
@@ -126,15 +127,16 @@ class Rig:
 async def measure(folder: Path, table: Table) -> None:
     """Measure everything that needs no HTTP."""
     rig = await Rig.set_up(folder / "store")
-    await _sends(rig, folder, table)
-    await _drains(rig, folder, table)
+    send = await _sends(rig, folder, table)
+    drain = await _drains(rig, folder, table, send)
     await _latency(rig, table)
     await rig.store.close()
-    await _many_queues(folder, table)
+    await _many_queues(folder, table, send, drain)
 
 
-async def _sends(rig: Rig, folder: Path, table: Table) -> None:
-    await _beside(
+async def _sends(rig: Rig, folder: Path, table: Table) -> float:
+    """Measure sends to an empty queue; give the ratio that a deep one is held against."""
+    batches = await _beside(
         table, "send, batches of 100, 8 in flight", folder, 100, lambda: rig.send(60_000, per_send=100, callers=8), 0.5
     )
     await _beside(
@@ -152,15 +154,19 @@ async def _sends(rig: Rig, folder: Path, table: Table) -> None:
         table, "send one by one, 256 callers", folder, 100, lambda: rig.send(60_000, per_send=1, callers=256), 0.3
     )
     await rig.drain(3 * 163_000, 4)
+    return batches
 
 
-async def _drains(rig: Rig, folder: Path, table: Table) -> None:
+async def _drains(rig: Rig, folder: Path, table: Table, send: float) -> float:
+    """Measure the way out at depth 0 and a million; give the ratio that many queues are held against."""
+
     async def from_empty(workers: int) -> float:
         await rig.send(60_000, per_send=100, callers=8)
         return await rig.drain(60_000, workers)
 
+    empty = {}
     for workers in (1, 2):
-        await _beside(
+        empty[workers] = await _beside(
             table,
             f"receive + settle by 100, depth 0, {workers} in flight",
             folder,
@@ -182,7 +188,7 @@ async def _drains(rig: Rig, folder: Path, table: Table) -> None:
             folder,
             100,
             lambda w=workers: rig.drain(60_000, w),
-            0.24,
+            NO_SLOWER * empty[workers],
         )
     await _beside(
         table,
@@ -190,11 +196,12 @@ async def _drains(rig: Rig, folder: Path, table: Table) -> None:
         folder,
         100,
         lambda: rig.send(60_000, per_send=100, callers=8),
-        0.4,
+        NO_SLOWER * send,
     )
     await rig.store.purge(rig.queue.id, wall_ms())
     while await rig.store.sweep():
         pass
+    return empty[2]
 
 
 async def _latency(rig: Rig, table: Table) -> None:
@@ -202,7 +209,7 @@ async def _latency(rig: Rig, table: Table) -> None:
     table.times("send to handler at 50/s, window 0", took, p50_ms=2, p99_ms=10)
 
 
-async def _many_queues(folder: Path, table: Table) -> None:
+async def _many_queues(folder: Path, table: Table, send: float, drain: float) -> None:
     rig = await Rig.set_up(folder / "many", queues=10_000)
     await _beside(
         table,
@@ -210,24 +217,23 @@ async def _many_queues(folder: Path, table: Table) -> None:
         folder,
         100,
         lambda: rig.send(60_000, per_send=100, callers=8),
-        0.4,
+        NO_SLOWER * send,
     )
-    await _beside(
-        table, "receive + settle by 100, among 10,000 queues", folder, 100, lambda: rig.drain(60_000, 2), 0.24
-    )
+    name = "receive + settle by 100, among 10,000 queues, 2 in flight"
+    await _beside(table, name, folder, 100, lambda: rig.drain(60_000, 2), NO_SLOWER * drain)
     await rig.store.close()
 
 
 async def _beside(
     table: Table, name: str, folder: Path, per_transaction: int, run: Callable[[], Awaitable[float]], wanted: float
-) -> None:
-    """Measure in turn with the floor and note the median of the ratios."""
+) -> float:
+    """Measure in turn with the floor and give the median of the ratios."""
     rows = 60_000 if per_transaction > 1 else 3_000
     rates = []
     for _ in range(ROUNDS):
         floor = await asyncio.to_thread(raw_inserts_per_second, folder, rows, per_transaction)
         rates.append((await run(), floor))
-    table.ratio(name, rates, wanted)
+    return table.ratio(name, rates, wanted)
 
 
 def _consumer(rig: Rig, handle: Callable[[MessageBatch], Awaitable[None]]) -> QueueConsumer:

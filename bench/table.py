@@ -10,14 +10,15 @@ class Table:
     def __init__(self) -> None:
         print(f"{'figure':<58} {'a second':>10} {'floor':>10} {'ratio':>6} {'wanted':>6}")
 
-    def ratio(self, name: str, rates: Sequence[tuple[float, float]], wanted: float) -> None:
-        """Print medians of a rate and its floor, measured in turn, and of their ratio."""
+    def ratio(self, name: str, rates: Sequence[tuple[float, float]], wanted: float) -> float:
+        """Print medians of a rate and its floor, measured in turn, and of their ratio; give that ratio."""
         ratio = median(rate / floor for rate, floor in rates)
         rate, floor = median(rate for rate, _ in rates), median(floor for _, floor in rates)
         print(
             f"{name:<58} {rate:>10,.0f} {floor:>10,.0f} {ratio:>6.2f} {wanted:>6.2f}{_mark(ratio >= wanted)}",
             flush=True,
         )
+        return ratio
 
     def times(self, name: str, sorted_ms: Sequence[float], *, p50_ms: float, p99_ms: float) -> None:
         """Print two percentiles of times."""
