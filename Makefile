@@ -26,6 +26,7 @@ check: $(TOOLS)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m scripts.sync_client --check
 
 bench: $(TOOLS)
 	@$(BIN)/python -m bench

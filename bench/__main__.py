@@ -5,7 +5,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench import door, store
+from bench import door, remote, store
 from bench.table import Table
 
 
@@ -15,6 +15,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         uvloop.run(store.measure(Path(folder), table))
         door.measure(Path(folder), table)
+        uvloop.run(remote.measure(Path(folder), table))
+        remote.measure_import(table)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -31,14 +33,7 @@ class Load(NamedTuple):
 
 def measure(folder: Path, table: Table) -> None:
     """Start a server and load its routes."""
-    command = [sys.executable, "-m", "millrace.cli.main", "serve", "--port", "0", "--data", str(folder / "http")]
-    log = folder / "http.log"
-    with log.open("wb") as out:
-        server = subprocess.Popen(  # noqa: S603 - our own command
-            [*command, "--app", "bench.empty:app"], stdout=out, stderr=out, env={**os.environ, "ADMIN_TOKEN": KEY}
-        )
-    try:
-        address = _wait_for(log)
+    with start_server(folder / "http") as (address, server):
         queue_id = _create_queue(address)
         push = f"/client/v4/accounts/local/queues/{queue_id}/messages"
         for name, path, body in (("POST /events", "/events", EVENT), ("POST …/messages", push, MESSAGE)):
@@ -53,6 +48,19 @@ def measure(folder: Path, table: Table) -> None:
             table.line(f"{'':<58} p99 {worst:.1f} ms (wanted 50); {bad} answers other than 200")
         table.line(f"{'resident memory of that server':<58} {_resident_mb(server.pid):.0f} MB")
         table.line(f"{'idle server':<58} {_idle_percent(server.pid):.2f} % of a core (wanted 0.5)")
+
+
+@contextmanager
+def start_server(data: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    """Run a server with an empty route beside its own; give its address and its process."""
+    command = [sys.executable, "-m", "millrace.cli.main", "serve", "--port", "0", "--data", str(data), "--config", ""]
+    log = data.with_suffix(".log")
+    with log.open("wb") as out:
+        server = subprocess.Popen(  # noqa: S603 - our own command
+            [*command, "--app", "bench.empty:app"], stdout=out, stderr=out, env={**os.environ, "ADMIN_TOKEN": KEY}
+        )
+    try:
+        yield _wait_for(log), server
     finally:
         server.terminate()
         server.wait()
@@ -93,12 +101,13 @@ def _wait_for(log: Path) -> str:
 def _idle_percent(pid: int) -> float:
     """Give the share of a core that the server takes while nobody asks for anything."""
     time.sleep(2)
-    before, began = _cpu_seconds(pid), time.monotonic()
+    before, began = cpu_seconds(pid), time.monotonic()
     time.sleep(8)
-    return 100 * (_cpu_seconds(pid) - before) / (time.monotonic() - began)
+    return 100 * (cpu_seconds(pid) - before) / (time.monotonic() - began)
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
+    """Give the CPU time that a process has taken."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

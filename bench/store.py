@@ -12,10 +12,12 @@ from millrace.batch import MessageBatch
 from millrace.broker import Broker
 from millrace.catalog import Catalog
 from millrace.clock import wall_ms
+from millrace.handlers import as_call
 from millrace.ids import new_id
 from millrace.message import Stamped
 from millrace.queue import Consumer, ConsumerSettings, Queue
 from millrace.runtime.consumer import QueueConsumer
+from millrace.runtime.feed import QueueFeed
 from millrace.settlement import Ack
 from millrace.sql.connection import prepare
 from millrace.sql.store import SqlStore
@@ -239,9 +241,8 @@ async def _beside(
 def _consumer(rig: Rig, handle: Callable[[MessageBatch], Awaitable[None]]) -> QueueConsumer:
     catalog, telemetry = Catalog(rig.store, wall_ms), Telemetry()
     broker = Broker(rig.store, wall_ms, telemetry)
-    return QueueConsumer(
-        rig.store, catalog, broker, telemetry, wall_ms, account_id="bench", queue_name=rig.queue.name, handler=handle
-    )
+    feed = QueueFeed(rig.store, catalog, broker, wall_ms, account_id="bench", queue=rig.queue.name)
+    return QueueConsumer(feed, as_call(handle), telemetry)
 
 
 def _queue(number: int) -> Queue:

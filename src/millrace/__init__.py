@@ -4,18 +4,36 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["App", "MessageBatch", "PermanentError", "RetryLater", "__version__"]
+__all__ = [
+    "App",
+    "AsyncClient",
+    "BatchMessage",
+    "Client",
+    "MessageBatch",
+    "PermanentError",
+    "RetryLater",
+    "__version__",
+    "by_field",
+    "each",
+]
 
 if TYPE_CHECKING:
-    from millrace.batch import MessageBatch
-    from millrace.handlers import PermanentError, RetryLater
+    from millrace.batch import BatchMessage, MessageBatch
+    from millrace.client.asynchronous import AsyncClient
+    from millrace.client.synchronous import Client
+    from millrace.handlers import PermanentError, RetryLater, by_field, each
     from millrace.platform import App
 
 _HOMES = {
     "App": "millrace.platform",
+    "AsyncClient": "millrace.client.asynchronous",
+    "BatchMessage": "millrace.batch",
+    "Client": "millrace.client.synchronous",
     "MessageBatch": "millrace.batch",
     "PermanentError": "millrace.handlers",
     "RetryLater": "millrace.handlers",
+    "by_field": "millrace.handlers",
+    "each": "millrace.handlers",
 }
 
 

@@ -6,21 +6,32 @@ what nobody spoke for is acknowledged when the handler returned and retried when
 """
 
 from collections.abc import Sequence
+from copy import copy
 from datetime import UTC, datetime
 from functools import cached_property
+from typing import TYPE_CHECKING, Generic
 
 from millrace import limits
 from millrace.errors import InvalidInput
 from millrace.message import Backlog, Message, decode_body
 from millrace.settlement import Ack, Outcome, Reject, Retry
 
+if TYPE_CHECKING:  # for checkers, `MessageBatch` alone is MessageBatch[object]; Python can say so from 3.13
+    from typing_extensions import TypeVar
 
-class BatchMessage:
+    Body = TypeVar("Body", default=object)
+else:
+    from typing import TypeVar
+
+    Body = TypeVar("Body")
+
+
+class BatchMessage(Generic[Body]):
     """One delivery of one message."""
 
-    def __init__(self, message: Message, batch: "MessageBatch") -> None:
+    def __init__(self, message: Message, batch: "MessageBatch[Body]") -> None:
         self._message, self._batch = message, batch
-        self.outcome: Ack | Retry | Reject | None = None
+        self.outcome: Outcome | None = None
 
     @property
     def id(self) -> str:
@@ -42,10 +53,20 @@ class BatchMessage:
         """What travels beside the body, such as the correlation id."""
         return self._message.headers or {}
 
+    @property
+    def content_type(self) -> str:
+        """`json`, `text`, `bytes` or `v8`."""
+        return self._message.content_type
+
+    @property
+    def raw_body(self) -> bytes:
+        """The bytes that are stored."""
+        return self._message.body
+
     @cached_property
-    def body(self) -> object:
-        """The JSON value, str (text) or bytes (bytes, v8) that was sent."""
-        return decode_body(self._message.body, self._message.content_type)
+    def body(self) -> Body:
+        """The JSON value, str (text) or bytes (bytes, v8) that was sent; of the type the handler asks for, if any."""
+        return decode_body(self._message.body, self._message.content_type)  # type: ignore[return-value]
 
     def ack(self) -> None:
         """Settle this message as done, even if the handler fails later."""
@@ -67,20 +88,30 @@ class BatchMessage:
         if self.outcome is None:
             self.outcome = Reject(check_reason(reason))
 
+    def note(self, outcome: Outcome) -> None:
+        """Note what came of this message, unless the handler has spoken for it."""
+        if self.outcome is None:
+            self.outcome = outcome
 
-class MessageBatch:
-    """One to `batch_size` messages of one queue."""
+
+class MessageBatch(Generic[Body]):
+    """One to `batch_size` messages of one queue.
+
+    `failures` holds what was raised over single messages, for whoever called the handler to report.
+    """
 
     def __init__(self, queue: str, messages: Sequence[Message], backlog: Backlog | None = None) -> None:
         self.queue = queue
         self.backlog = backlog
         self.outcome: Ack | Retry | None = None
-        self.messages = [BatchMessage(message, self) for message in messages]
+        self.messages: list[BatchMessage[Body]] = [BatchMessage(message, self) for message in messages]
+        self.failures: list[tuple[BatchMessage[Body], BaseException]] = []
+        self._whole = self
 
     def ack_all(self) -> None:
         """Settle every message that has no call of its own as done."""
-        if self.outcome is None:
-            self.outcome = Ack()
+        if self._whole.outcome is None:
+            self._whole.outcome = Ack()
 
     def retry_all(self, *, delay_seconds: float | None = None) -> None:
         """Have every message that has no call of its own delivered again.
@@ -89,8 +120,14 @@ class MessageBatch:
             InvalidInput: `delay_seconds` is not within 0 to 86,400.
         """
         retry = Retry(check_delay_seconds(delay_seconds))
-        if not isinstance(self.outcome, Ack):
-            self.outcome = retry
+        if not isinstance(self._whole.outcome, Ack):
+            self._whole.outcome = retry
+
+    def only(self, messages: Sequence[BatchMessage[Body]]) -> "MessageBatch[Body]":
+        """Show some of the messages; what is said about this view counts for the whole batch."""
+        view = copy(self)
+        view.messages = list(messages)
+        return view
 
     def outcomes(self, unspoken: Outcome) -> list[Outcome]:
         """Give the outcome of each message, in order; `unspoken` is for those that nobody spoke for."""

@@ -3,17 +3,18 @@
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
-from millrace.errors import InvalidMessage
+from millrace.errors import ConfigurationError, InvalidMessage
 from millrace.message import Backlog, ContentType, Outgoing, encode_body
 
 Send = Callable[[list[Outgoing], float | None], Awaitable[Backlog]]
+Count = Callable[[], Awaitable[Backlog]]
 
 
 class QueueBinding:
-    """One queue, as a producer sees it. How a message gets there is passed in."""
+    """One queue, as a producer sees it. How a message gets there is passed in, and how its backlog is counted."""
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
+    def __init__(self, send: Send, count: Count | None = None) -> None:
+        self._send, self._count = send, count
 
     async def send(
         self,
@@ -29,30 +30,69 @@ class QueueBinding:
             InvalidMessage: a body that does not go with its content type, or a bad delay.
             BacklogFull, StoreUnavailable: the queue cannot take it now; nothing was sent.
         """
-        return await self._send([_outgoing(body, content_type, delay_seconds, headers)], None)
+        return await self._send([make_outgoing(body, content_type, delay_seconds, headers)], None)
 
     async def send_batch(self, messages: Iterable[Mapping[str, Any]], *, delay_seconds: float | None = None) -> Backlog:
-        """Send messages, each a mapping with `body` and perhaps `content_type` and `delay_seconds`; all or none."""
-        outgoing = [
-            _outgoing(message["body"], message.get("content_type", "json"), message.get("delay_seconds"), None)
-            for message in messages
-        ]
-        return await self._send(outgoing, delay_seconds)
+        """Send messages, each a mapping with `body` and perhaps `content_type` and `delay_seconds`.
+
+        Within the server all or none are sent. A client sends over 100 messages or 256,000 bytes in parts, each of
+        them all or none.
+        """
+        return await self._send([read_outgoing(message) for message in messages], delay_seconds)
+
+    async def metrics(self) -> Backlog:
+        """Count the queue's backlog."""
+        if self._count is None:
+            raise ConfigurationError("this binding sends only; its backlog cannot be counted from here")
+        return await self._count()
 
 
 class Env:
-    """Bindings by name, as attributes."""
+    """Bindings by name, as attributes; `otherwise` may make one that is missing, once."""
 
-    def __init__(self, bindings: Mapping[str, object]) -> None:
+    def __init__(self, bindings: Mapping[str, object], otherwise: Callable[[str], object | None] | None = None) -> None:
         self.__dict__.update(bindings)
+        if otherwise is not None:
+            self.__dict__["_otherwise"] = otherwise
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"no binding {name!r}; there are: {', '.join(sorted(self.__dict__)) or 'none'}")
+        otherwise = self.__dict__.get("_otherwise")
+        made = None if otherwise is None or name.startswith("_") else otherwise(name)
+        if made is None:
+            known = ", ".join(sorted(word for word in self.__dict__ if not word.startswith("_")))
+            raise AttributeError(f"no binding {name!r}; there are: {known or 'none'}")
+        self.__dict__[name] = made
+        return made
 
 
-def _outgoing(body: object, content_type: str, delay_seconds: float | None, headers: dict[str, str] | None) -> Outgoing:
+def make_outgoing(
+    body: object, content_type: str = "json", delay_seconds: float | None = None, headers: dict[str, str] | None = None
+) -> Outgoing:
+    """Make a message of a value.
+
+    Raises:
+        InvalidMessage: an unknown content type, or a body that does not go with it.
+    """
     try:
         kind = ContentType(content_type.lower())
-    except ValueError:
+    except (ValueError, AttributeError):
         raise InvalidMessage(f"content_type is {content_type!r}; expected json, text, bytes or v8") from None
     return Outgoing(body=encode_body(body, kind), content_type=kind, delay_seconds=delay_seconds, headers=headers)
+
+
+def read_outgoing(message: Mapping[str, Any]) -> Outgoing:
+    """Make a message of a mapping with `body` and perhaps `content_type` and `delay_seconds`.
+
+    Raises:
+        InvalidMessage: no body, another key, or what `make_outgoing` refuses.
+    """
+    if (
+        not isinstance(message, Mapping)
+        or "body" not in message
+        or not message.keys() <= {"body", "content_type", "delay_seconds"}
+    ):
+        shown = sorted(map(str, message)) if isinstance(message, Mapping) else type(message).__name__
+        raise InvalidMessage(
+            f"a message of the batch is {shown}; expected a mapping with body, perhaps content_type and delay_seconds"
+        )
+    return make_outgoing(message["body"], message.get("content_type") or "json", message.get("delay_seconds"))

@@ -1,9 +1,11 @@
 """The rules of a message's way: checked and stamped on its way in, leased, settled, moved. Its store keeps it."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from hashlib import sha256
 from time import perf_counter
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from millrace import limits
 from millrace.batch import check_delay_seconds
@@ -22,10 +24,12 @@ from millrace.ids import NewId, new_id
 from millrace.message import Backlog, Lease, Message, Outgoing, Stamped
 from millrace.queue import Queue
 from millrace.settlement import Ack, Buried, Outcome, Released, Removed, Settlement
-from millrace.store import Cleared, IsReady, Received, Store
+from millrace.store import Cleared, IsReady, Once, Received, Repeated, Store
 from millrace.telemetry import Telemetry
 
 T = TypeVar("T")
+
+IDEMPOTENCY_KEY = re.compile(f"[ -~]{{1,{limits.IDEMPOTENCY_KEY_CHARACTERS}}}")
 
 
 class Broker:
@@ -35,28 +39,46 @@ class Broker:
         self._store, self._clock, self._telemetry, self._new_id = store, clock, telemetry, new_id
 
     async def send(
-        self, queue: Queue, message: Outgoing, *, max_bytes: int = limits.MESSAGE_BYTES
+        self,
+        queue: Queue,
+        message: Outgoing,
+        *,
+        max_bytes: int = limits.MESSAGE_BYTES,
+        idempotency_key: str | None = None,
     ) -> tuple[str, Backlog]:
         """Store one message durably; give its id and the queue's backlog.
 
+        A repeat with the same `idempotency_key` within 24 h stores nothing and gives the id of the first time.
+
         Raises:
-            InvalidMessage: the delay is not within 0 to 86,400 s.
+            InvalidMessage: the delay is not within 0 to 86,400 s, or the key is none.
             MessageTooLarge: more than `max_bytes`.
             BacklogFull: the queue's own limit.
+            IdempotencyKeyReused: the key stands for another message.
         """
         now_ms = self._clock()
         stamped = self._stamp(queue, message, None, now_ms, max_bytes)
-        return stamped.id, await self._store_messages(queue, [stamped], len(stamped.body))
+        once = None if idempotency_key is None else _once(idempotency_key, [message], None)
+        backlog = await self._store_messages(queue, [stamped], len(stamped.body), once)
+        return backlog.first_id if isinstance(backlog, Repeated) else stamped.id, backlog
 
     async def send_batch(
-        self, queue: Queue, messages: Sequence[Outgoing], *, delay_seconds: float | None = None
+        self,
+        queue: Queue,
+        messages: Sequence[Outgoing],
+        *,
+        delay_seconds: float | None = None,
+        idempotency_key: str | None = None,
     ) -> Backlog:
         """Store 1 to 100 messages durably, all or none.
 
+        A repeat with the same `idempotency_key` within 24 h stores nothing.
+
         Raises:
             BatchCountWrong, BatchTooLarge, InvalidBatchDelay: of the whole.
-            InvalidMessage, MessageTooLarge: of one of them.
+            InvalidMessage, MessageTooLarge: of one of them, or the key is none.
             BacklogFull: the queue's own limit.
+            IdempotencyKeyReused: the key stands for other messages.
         """
         if not 1 <= len(messages) <= limits.BATCH_MESSAGES:
             raise BatchCountWrong(f"the batch has {len(messages)} messages; expected 1 to {limits.BATCH_MESSAGES}")
@@ -66,24 +88,8 @@ class Broker:
         size = sum(len(message.body) for message in stamped)
         if size > limits.BATCH_BYTES:
             raise BatchTooLarge(f"batch size of {size} bytes exceeds limit of {limits.BATCH_BYTES} bytes")
-        return await self._store_messages(queue, stamped, size)
-
-    async def pull(self, queue: Queue, batch_size: int | None, visibility_timeout_ms: int | None) -> Received:
-        """Lease ready messages to a client; the consumer's settings serve as defaults.
-
-        Raises:
-            PullNotEnabled: the queue has no consumer of type http_pull.
-            DeliveryPaused: the queue is paused.
-            InvalidRequest: a number out of range.
-        """
-        if queue.consumer is None or queue.consumer.type != "http_pull":
-            raise PullNotEnabled("messages cannot be pulled unless http_pull mode is enabled")
-        settings = queue.consumer.settings
-        limit = settings.batch_size if batch_size is None else batch_size
-        lease_ms = settings.visibility_timeout_ms if visibility_timeout_ms is None else visibility_timeout_ms
-        _check_range("batch_size", limit, 1, limits.CONSUMER_BATCH_SIZE)
-        _check_range("visibility_timeout_ms", lease_ms, 0, limits.VISIBILITY_TIMEOUT_MS_MAX)
-        return await self.receive(queue, limit, lease_ms)
+        once = None if idempotency_key is None else _once(idempotency_key, messages, delay_seconds)
+        return await self._store_messages(queue, stamped, size, once)
 
     async def receive(self, queue: Queue, limit: int, lease_ms: int, is_ready: IsReady | None = None) -> Received:
         """Lease up to `limit` ready messages, once `is_ready(count, ready_since_ms)` agrees."""
@@ -176,9 +182,11 @@ class Broker:
             headers=message.headers,
         )
 
-    async def _store_messages(self, queue: Queue, stamped: list[Stamped], size: int) -> Backlog:
+    async def _store_messages(self, queue: Queue, stamped: list[Stamped], size: int, once: Once | None) -> Backlog:
         began = perf_counter()
-        backlog = await self._store.send(queue.id, stamped)
+        backlog = await self._store.send(queue.id, stamped, once)
+        if isinstance(backlog, Repeated):
+            return backlog
         self._telemetry.emit(
             "message.sent",
             account_id=queue.account_id,
@@ -217,6 +225,40 @@ class Broker:
         self._telemetry.emit(name, account_id=queue.account_id, queue=queue.name, count=count)
 
 
+class Terms(NamedTuple):
+    """How many messages a client takes at most, for how long, and whether the consumer's window holds for it."""
+
+    limit: int
+    lease_ms: int
+    in_window: bool
+
+
+def pull_terms(
+    queue: Queue, batch_size: int | None, visibility_timeout_ms: int | None, *, is_worker: bool = False
+) -> Terms:
+    """Say on which terms a client may take messages; the consumer's settings serve as defaults.
+
+    A client that `is_worker` stands in for the handler of a consumer of type worker: it gets the batches that the
+    handler would get.
+
+    Raises:
+        PullNotEnabled: the queue has no consumer of type http_pull, or worker for a worker.
+        DeliveryPaused: the queue is paused.
+        InvalidRequest: a number out of range.
+    """
+    kind = queue.consumer.type if queue.consumer else None
+    if queue.consumer is None or not (kind == "http_pull" or (is_worker and kind == "worker")):
+        raise PullNotEnabled("messages cannot be pulled unless http_pull mode is enabled")
+    in_window = kind == "worker"
+    settings = queue.consumer.settings
+    limit = settings.batch_size if batch_size is None else batch_size
+    default_ms = limits.PUSH_LEASE_MS if in_window else settings.visibility_timeout_ms
+    lease_ms = default_ms if visibility_timeout_ms is None else visibility_timeout_ms
+    _check_range("batch_size", limit, 1, limits.CONSUMER_BATCH_SIZE)
+    _check_range("visibility_timeout_ms", lease_ms, 0, limits.VISIBILITY_TIMEOUT_MS_MAX)
+    return Terms(settings.batch_size if in_window else limit, lease_ms, in_window)
+
+
 def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
     """Cut what one transaction may not hold; give an empty sequence once, so that the queue is looked up."""
     for first in range(0, max(1, len(items)), limits.ROWS_PER_TRANSACTION):
@@ -230,6 +272,25 @@ def report_cleared(telemetry: Telemetry, cleared: Sequence[Cleared]) -> None:
         counts[group.event, group.account_id, group.queue] += group.count
     for (event, account_id, queue), count in counts.items():
         telemetry.emit(event, account_id=account_id, queue=queue, count=count)
+
+
+def _once(key: str, messages: Sequence[Outgoing], delay_seconds: float | None) -> Once:
+    """Sum up a send: bodies, content types and delays as given, whatever the queue's own delay is by now."""
+    if IDEMPOTENCY_KEY.fullmatch(key) is None:
+        raise InvalidMessage(
+            f"the idempotency key is {key[:40]!r}, {len(key)} characters; "
+            f"expected 1 to {limits.IDEMPOTENCY_KEY_CHARACTERS} printable ASCII characters"
+        )
+    content = sha256(_delay_text(delay_seconds))
+    for message in messages:
+        content_type, delay = message.content_type.encode(), _delay_text(message.delay_seconds)
+        content.update(b"\n%b %b %d\n" % (content_type, delay, len(message.body)))
+        content.update(message.body)
+    return Once(key_hash=sha256(key.encode()).digest(), content_hash=content.digest())
+
+
+def _delay_text(delay_seconds: float | None) -> bytes:
+    return b"-" if delay_seconds is None else repr(float(delay_seconds)).encode()
 
 
 def _checked_delay(delay_seconds: float | None, error: type[InvalidInput]) -> float | None:

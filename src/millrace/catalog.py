@@ -7,7 +7,7 @@ import msgspec
 
 from millrace.clock import Clock
 from millrace.errors import ConsumerExists, ConsumerNotFound, InvalidRequest, QueueNameTaken, QueueNotFound
-from millrace.ids import NewId, new_id
+from millrace.ids import NewId, NewSecret, new_id, new_push_secret
 from millrace.queue import (
     Consumer,
     Queue,
@@ -24,8 +24,10 @@ from millrace.store import Store
 class Catalog:
     """Queues by account, with what was looked up kept in memory until it changes."""
 
-    def __init__(self, store: Store, clock: Clock, new_id: NewId = new_id) -> None:
-        self._store, self._clock, self._new_id = store, clock, new_id
+    def __init__(
+        self, store: Store, clock: Clock, new_id: NewId = new_id, new_secret: NewSecret = new_push_secret
+    ) -> None:
+        self._store, self._clock, self._new_id, self._new_secret = store, clock, new_id, new_secret
         self._known: dict[str, Queue] = {}
         self._generation = 0
 
@@ -163,6 +165,8 @@ class Catalog:
     ) -> Consumer:
         """Replace the settings of the consumer; what is not given returns to its default.
 
+        The secret stays, if none is given, and so does the note of which script attached it.
+
         Raises:
             ConsumerNotFound: the queue's consumer is not this one.
             InvalidRequest: it is of another type.
@@ -170,22 +174,23 @@ class Catalog:
 
         def replaced(queue: Queue) -> Queue:
             present = _consumer_of(queue, consumer_id)
-            consumer = self._make_consumer(queue, consumer_id, given)
+            consumer = self._make_anew(queue, present, {"applied_by": present.applied_by, **given})
             if consumer.type != present.type:
                 raise InvalidRequest(f"the consumer is of type {present.type}; to change its type, delete it first")
-            consumer = msgspec.structs.replace(consumer, created_at_ms=present.created_at_ms)
             return msgspec.structs.replace(queue, consumer=consumer, modified_at_ms=self._clock())
 
         return _consumer_of(await self._update(account_id, queue_id, replaced))
 
     async def set_consumer(self, account_id: str, queue_id: str, given: Mapping[str, Any]) -> None:
-        """Give the queue this consumer in place of the one it may have; the id stays as long as the type does."""
+        """Give the queue this consumer in place of the one it may have.
+
+        The id stays as long as the type does, and so does the secret, if none is given.
+        """
 
         def set_to(queue: Queue) -> Queue:
             present = queue.consumer
             if present is not None and present.type == given["type"]:
-                consumer = self._make_consumer(queue, present.id, given)
-                consumer = msgspec.structs.replace(consumer, created_at_ms=present.created_at_ms)
+                consumer = self._make_anew(queue, present, given)
             else:
                 consumer = self._make_consumer(queue, self._new_id(), given)
             return msgspec.structs.replace(queue, consumer=consumer, modified_at_ms=self._clock())
@@ -205,11 +210,13 @@ class Catalog:
 
         await self._update(account_id, queue_id, detached)
 
-    async def set_producers(self, account_id: str, queue_id: str, scripts: Sequence[str]) -> Queue:
-        """Note which scripts produce into the queue."""
-        return await self._update(
-            account_id, queue_id, lambda queue: msgspec.structs.replace(queue, producers=tuple(scripts))
-        )
+    async def add_producer(self, account_id: str, queue_id: str, script: str) -> Queue:
+        """Note that a script produces into the queue."""
+        return await self._update(account_id, queue_id, lambda queue: _with_producer(queue, script))
+
+    async def remove_producer(self, account_id: str, queue_id: str, script: str) -> Queue:
+        """Note that a script produces into the queue no more."""
+        return await self._update(account_id, queue_id, lambda queue: _without_producer(queue, script))
 
     async def set_backlog_limits(
         self, account_id: str, queue_id: str, max_messages: int | None, max_bytes: int | None
@@ -229,6 +236,11 @@ class Catalog:
 
         return await self._update(account_id, queue_id, limited)
 
+    @property
+    def generation(self) -> int:
+        """A number that rises whenever something may have changed."""
+        return self._generation
+
     def forget(self, queue_id: str | None = None) -> None:
         """Look a queue, or all of them, up anew next time."""
         self._generation += 1
@@ -244,7 +256,16 @@ class Catalog:
             self.forget(queue_id)
 
     def _make_consumer(self, queue: Queue, consumer_id: str, given: Mapping[str, Any]) -> Consumer:
-        return make_consumer(id=consumer_id, queue_name=queue.name, now_ms=self._clock(), **given)
+        return make_consumer(
+            id=consumer_id, queue_name=queue.name, now_ms=self._clock(), new_secret=self._new_secret, **given
+        )
+
+    def _make_anew(self, queue: Queue, present: Consumer, given: Mapping[str, Any]) -> Consumer:
+        """Make the consumer from what is given, with the id, the time and, as far as none is given, the old secret."""
+        if given["type"] == present.type and given.get("secret") is None:
+            given = {**given, "secret": present.secret}
+        consumer = self._make_consumer(queue, present.id, given)
+        return msgspec.structs.replace(consumer, created_at_ms=present.created_at_ms)
 
 
 def _defaults_of(settings: QueueSettings) -> QueueSettings:
@@ -254,6 +275,14 @@ def _defaults_of(settings: QueueSettings) -> QueueSettings:
         max_backlog_messages=settings.max_backlog_messages,
         max_backlog_bytes=settings.max_backlog_bytes,
     )
+
+
+def _with_producer(queue: Queue, script: str) -> Queue:
+    return msgspec.structs.replace(queue, producers=tuple(dict.fromkeys((*queue.producers, script))))
+
+
+def _without_producer(queue: Queue, script: str) -> Queue:
+    return msgspec.structs.replace(queue, producers=tuple(name for name in queue.producers if name != script))
 
 
 def _consumer_of(queue: Queue, consumer_id: str | None = None) -> Consumer:

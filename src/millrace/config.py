@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from millrace import limits
 from millrace.errors import ConfigurationError, InvalidInput
 from millrace.http.app import is_loopback
 from millrace.queue import check_account_id
@@ -22,7 +23,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     data: Path = Path("data")
     host: str = "127.0.0.1"
     port: int = 8787
-    config: Path | None = None
     environment: str | None = None
     app: str | None = None
     account_id: str = "local"
@@ -30,6 +30,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     auth_mode: Literal["keys", "local"] = "keys"
     debug_routes: bool = True
     events_consumer: Literal["none", "log"] = "none"
+    handler_seconds: float = limits.HANDLER_SECONDS
+    handler_processes: int = 8
+    handler_memory_mb: int = 1024
+    fetch_allow: tuple[str, ...] = ()
 
 
 def read_settings(environ: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
@@ -41,12 +45,16 @@ def read_settings(environ: Mapping[str, str], flags: Mapping[str, Any]) -> Setti
     given: dict[str, Any] = {
         "data": _path(environ.get("DATA_DIR")),
         "host": environ.get("HOST") or None,
-        "port": _port(environ.get("PORT")),
+        "port": _number("PORT", environ.get("PORT"), 0, 65535),
         "account_id": environ.get("ACCOUNT_ID") or None,
         "admin_token": (environ.get("ADMIN_TOKEN") or "").strip() or None,
         "auth_mode": _word("AUTH_MODE", environ.get("AUTH_MODE"), ("keys", "local")),
         "debug_routes": _debug_routes(environ),
         "events_consumer": _word("EVENTS_CONSUMER", environ.get("EVENTS_CONSUMER"), ("none", "log")),
+        "handler_seconds": read_handler_seconds(environ),
+        "handler_processes": _number("HANDLER_PROCESSES", environ.get("HANDLER_PROCESSES"), 1, 250),
+        "handler_memory_mb": _number("HANDLER_MEMORY_MB", environ.get("HANDLER_MEMORY_MB"), 64, 1_048_576),
+        "fetch_allow": _list(environ.get("FETCH_ALLOW")),
     }
     given.update({key: value for key, value in flags.items() if value is not None})
     settings = Settings(**{key: value for key, value in given.items() if value is not None})
@@ -68,6 +76,15 @@ def _check(settings: Settings, environ: Mapping[str, str]) -> None:
         )
 
 
+def read_handler_seconds(environ: Mapping[str, str]) -> int | None:
+    """Read how long a handler may take with one batch, 1 s to a day; None when it is not set.
+
+    Raises:
+        ConfigurationError: it is no such number.
+    """
+    return _number("HANDLER_SECONDS", environ.get("HANDLER_SECONDS"), 1, 86_400)
+
+
 def _debug_routes(environ: Mapping[str, str]) -> bool:
     """Debug routes are on unless switched off, or in production unless switched on."""
     text = environ.get("DEBUG_ROUTES", "")
@@ -76,12 +93,16 @@ def _debug_routes(environ: Mapping[str, str]) -> bool:
     return environ.get("CLOUDFLARE_ENV") != "production"
 
 
-def _port(text: str | None) -> int | None:
+def _number(name: str, text: str | None, low: int, high: int) -> int | None:
     if not text:
         return None
-    if not text.isascii() or not text.isdigit():
-        raise ConfigurationError(f"PORT is {text!r}; expected a number from 0 to 65535")
+    if not text.isascii() or not text.isdigit() or len(text) > 18 or not low <= int(text) <= high:
+        raise ConfigurationError(f"{name} is {text!r}; expected a number from {low} to {high}")
     return int(text)
+
+
+def _list(text: str | None) -> tuple[str, ...] | None:
+    return tuple(part.strip() for part in text.split(",") if part.strip()) if text else None
 
 
 def _path(text: str | None) -> Path | None:

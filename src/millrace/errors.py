@@ -21,26 +21,40 @@
     │   ├── RouteNotFound · QueueNotFound · ConsumerNotFound · SubscriptionNotFound · KeyNotFound
     ├── MethodNotAllowed
     ├── Conflict
-    │   ├── QueueNameTaken · ConsumerExists · DeliveryPaused · KeyExists · KeyFromEnvironment
+    │   ├── QueueNameTaken · ConsumerExists · DeliveryPaused · KeyExists · KeyFromEnvironment ·
+    │   │   IdempotencyKeyReused
     ├── PullNotEnabled
     ├── BacklogFull                   the queue reached the limit its owner set
+    ├── Overloaded
     ├── Unauthenticated
     ├── Forbidden
     ├── QueueUnavailable              an application could not queue what it was given
+    ├── OutboundRefused               a URL leads where this server does not call
+    ├── OutboundFailed                another server gave no answer
     ├── StoreUnavailable              the store cannot write now; nothing was changed
     ├── StoreRefused                  the data directory must be looked at before a start
+    ├── ServerUnreachable             a ConnectionError, too
+    ├── ServerFailed
+    ├── UnexpectedAnswer              an answer that is none of ours
     └── ConfigurationError            a setting, a file or a command is wrong; the start stops
 
 Floors 4 and 7 turn a class into a status or an exit code, from one table each.
 """
 
-from typing import ClassVar
-
 
 class MillraceError(Exception):
-    """Anything Millrace refuses or fails to do."""
+    """Anything Millrace refuses or fails to do.
 
-    code: ClassVar[str] = "INTERNAL_ERROR"
+    What a client raises has the answer's HTTP status, its code (a number under /client/v4), its correlation id for
+    the server's log, and the seconds after which another try may be of use. `sent` counts what a batch that was sent
+    in parts had stored before its error.
+    """
+
+    code: str | int = "INTERNAL_ERROR"
+    status: int | None = None
+    correlation_id: str | None = None
+    retry_after: float | None = None
+    sent: int = 0
 
 
 class InvalidInput(MillraceError):
@@ -177,6 +191,10 @@ class KeyFromEnvironment(Conflict):
     """Start the server without, or with another, ADMIN_TOKEN."""
 
 
+class IdempotencyKeyReused(Conflict):
+    """Use a new idempotency key for what is not the same send."""
+
+
 class PullNotEnabled(MillraceError):
     """Give the queue a consumer of type http_pull."""
 
@@ -187,6 +205,12 @@ class BacklogFull(MillraceError):
     """Drain the queue, or raise its limit."""
 
     code = "QUEUE_FULL"
+
+
+class Overloaded(MillraceError):
+    """Send or ask less often; `retry_after` says when again."""
+
+    code = "TOO_MANY_REQUESTS"
 
 
 class Unauthenticated(MillraceError):
@@ -207,6 +231,18 @@ class QueueUnavailable(MillraceError):
     code = "SERVICE_UNAVAILABLE"
 
 
+class OutboundRefused(MillraceError):
+    """Use a URL with a public address, or have the operator allow its host (FETCH_ALLOW)."""
+
+    code = "URL_REFUSED"
+
+
+class OutboundFailed(MillraceError):
+    """Look at the other server: it cannot be reached, or does not answer in time."""
+
+    code = "OUTBOUND_FAILED"
+
+
 class StoreUnavailable(MillraceError):
     """Try again later; nothing was changed."""
 
@@ -217,6 +253,26 @@ class StoreRefused(MillraceError):
     """Look at the data directory; the message says what was found and what to do."""
 
     code = "STORE_REFUSED"
+
+
+class ServerUnreachable(MillraceError, ConnectionError):
+    """Look at the URL and at the server; `was_connected` says whether it may have seen the request."""
+
+    code = "UNREACHABLE"
+
+    def __init__(self, sentence: str, *, was_connected: bool = True) -> None:
+        super().__init__(sentence)
+        self.was_connected = was_connected
+
+
+class ServerFailed(MillraceError):
+    """Try again later; the server's log has the details under the correlation id."""
+
+
+class UnexpectedAnswer(MillraceError):
+    """Look at the URL; what answers there is another program, or speaks otherwise than was agreed."""
+
+    code = "UNEXPECTED_ANSWER"
 
 
 class ConfigurationError(MillraceError):

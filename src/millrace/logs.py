@@ -30,7 +30,7 @@ LINES: dict[str, tuple[str, str]] = {
     "logs.dropped": ("warning", "Log lines dropped, because nobody read them"),
     "library.warned": ("warning", "A library warns"),
     "server.stopping": ("info", "Server stopping"),
-    "server.forced": ("warning", "Server stopped without waiting for handlers"),
+    "server.forced": ("warning", "Stopped without waiting for handlers"),
     "server.stopped": ("info", "Server stopped"),
     "configuration.warning": ("warning", "Configuration warning"),
     "configuration.applied": ("info", "Configuration applied"),
@@ -39,8 +39,19 @@ LINES: dict[str, tuple[str, str]] = {
     "store.failed": ("error", "Store cannot be used"),
     "request.failed": ("error", "Request failed unexpectedly"),
     "loop.failed": ("error", "Background work failed; it is tried again"),
+    "consumer.started": ("info", "Consumer started"),
+    "consumer.stopped": ("info", "Consumer stopped"),
+    "server.unreachable": ("warning", "Server cannot be reached; it is tried again"),
+    "loop.blocked": ("error", "A handler blocks the server's event loop"),
+    "message.failed": ("error", "Handler failed with one message"),
     "handler.failed": ("error", "Handler failed"),
     "handler.lease_lost": ("warning", "Handler finished after its lease"),
+    "push.failed": ("warning", "Push failed"),
+    "push.opened": ("warning", "Pushes stopped, because the URL fails or asks for a pause"),
+    "push.closed": ("info", "Pushes go on"),
+    "handler.died": ("error", "Handler's process ended unexpectedly"),
+    "handler.memory": ("error", "Handler's process ended, because it held too much memory"),
+    "handler.unloadable": ("error", "Handlers cannot be loaded; it is tried again"),
     "message.buried": ("warning", "Messages moved to the dead-letter queue"),
     "message.dropped": ("warning", "Messages dropped after their last delivery"),
     "message.expired": ("info", "Messages expired"),
@@ -74,21 +85,29 @@ class LogLines:
         self._flush_at: asyncio.TimerHandle | None = None
         self._chunks: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._waiting_bytes = self._dropped = 0
+        self._home = threading.get_ident()
         self._thread = threading.Thread(target=self._write, name="millrace-log", daemon=True)
         self._thread.start()
 
     def __call__(self, name: str, fields: dict[str, Any]) -> None:
-        """Write the event's line, within 50 ms."""
+        """Write the event's line, within 50 ms; from another thread, since the loop may be blocked, at once."""
+        line = self._line(name, fields)
+        if threading.get_ident() != self._home:
+            self._chunks.put(line)
+            return
+        self._lines.append(line)
+        if len(self._lines) >= FLUSH_LINES:
+            self.flush()
+        elif self._flush_at is None:
+            self._flush_at = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
+
+    def _line(self, name: str, fields: dict[str, Any]) -> bytes:
         level, message = LINES[name]
         at = fields.get("timestamp") or iso_milliseconds(self._clock())
         record: dict[str, Any] = {"timestamp": at, "level": level, "message": message, "event": name}
         for key, value in fields.items():
             record[key] = value if isinstance(value, int | float | bool) else _shown(value)
-        self._lines.append(msgspec.json.encode(record) + b"\n")
-        if len(self._lines) >= FLUSH_LINES:
-            self.flush()
-        elif self._flush_at is None:
-            self._flush_at = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
+        return msgspec.json.encode(record) + b"\n"
 
     def flush(self) -> None:
         """Hand over what has gathered."""

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from millrace.bindings import Env, QueueBinding
+from millrace.bindings import Count, Env, QueueBinding, Send
 from millrace.broker import Broker
 from millrace.catalog import Catalog
 from millrace.clock import Clock
@@ -49,10 +49,27 @@ class Platform(NamedTuple):
 
     def env(self, account_id: str, bindings: Mapping[str, str], variables: Mapping[str, str] | None = None) -> Env:
         """Make bindings (name to queue name) of an account, beside plain variables."""
-        queues = {name: QueueBinding(self._sender(account_id, queue)) for name, queue in bindings.items()}
+        queues = {
+            name: QueueBinding(self._sender(account_id, queue), self._counter(account_id, queue))
+            for name, queue in bindings.items()
+        }
         return Env({**(variables or {}), **queues})
 
-    def _sender(self, account_id: str, queue_name: str) -> Any:
+    def sends(self, account_id: str, bindings: Mapping[str, str]) -> dict[str, Send]:
+        """Make the ways that the messages of bindings (name to queue name) take, for handlers elsewhere."""
+        return {name: self._sender(account_id, queue) for name, queue in bindings.items()}
+
+    def counts(self, account_id: str, bindings: Mapping[str, str]) -> dict[str, Count]:
+        """Make the counting of their backlogs, likewise."""
+        return {name: self._counter(account_id, queue) for name, queue in bindings.items()}
+
+    def _counter(self, account_id: str, queue_name: str) -> Count:
+        async def count() -> Backlog:
+            return await self.broker.backlog(await self.catalog.queue_named(account_id, queue_name))
+
+        return count
+
+    def _sender(self, account_id: str, queue_name: str) -> Send:
         async def send(messages: list[Outgoing], delay_seconds: float | None) -> Backlog:
             queue = await self.catalog.queue_named(account_id, queue_name)
             return await self.broker.send_batch(queue, messages, delay_seconds=delay_seconds)

@@ -10,13 +10,15 @@ from typing import assert_never
 
 import msgspec
 
+from millrace.backoff import Backoff
+
 
 class Ack(msgspec.Struct, frozen=True):
     """The work is done."""
 
 
 class Retry(msgspec.Struct, frozen=True):
-    """Deliver it again, after `delay_seconds` or the consumer's own delay. A lapsed lease is this, too."""
+    """It failed: deliver it again, after `delay_seconds` or the consumer's own delay."""
 
     delay_seconds: float | None = None
     reason: str | None = None
@@ -62,11 +64,16 @@ Settlement = Removed | Released | Buried
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """The consumer's limits at the moment of the failure; without a consumer nothing is ever buried."""
+    """The consumer's limits at the moment of the failure; without a consumer nothing is ever buried.
+
+    `max_retries` counts deliveries, however they ended; `max_attempts` counts failures that were reported.
+    """
 
     max_retries: int
     retry_delay_seconds: float
     dead_letter_queue: str | None
+    max_attempts: int | None = None
+    backoff: Backoff | None = None
 
 
 def is_last_delivery(attempts: int, policy: Policy | None) -> bool:
@@ -74,8 +81,13 @@ def is_last_delivery(attempts: int, policy: Policy | None) -> bool:
     return policy is not None and attempts > policy.max_retries
 
 
-def decide(attempts: int, failures: int, outcome: Outcome, policy: Policy | None, now_ms: int) -> Settlement:
-    """Decide what becomes of a message whose delivery number `attempts` ended with `outcome`."""
+def decide(
+    attempts: int, failures: int, outcome: Outcome, policy: Policy | None, now_ms: int, chance: float
+) -> Settlement:
+    """Decide what becomes of a message whose delivery number `attempts` ended with `outcome`.
+
+    `failures` are those reported before; `chance`, from 0 up to 1, chooses within the jitter of a backoff.
+    """
     match outcome:
         case Ack():
             return Removed()
@@ -84,13 +96,36 @@ def decide(attempts: int, failures: int, outcome: Outcome, policy: Policy | None
         case Postpone(delay_seconds=delay_seconds):
             return Released(now_ms + _ms(delay_seconds), attempts - 1, failures)
         case Retry(delay_seconds=delay_seconds, reason=reason):
-            if is_last_delivery(attempts, policy):
-                return _bury(reason or "max_retries", policy)
+            failures += 1
+            reached = _limit_reached(attempts, failures, policy)
+            if reached is not None:
+                return _bury(reason or reached, policy)
             if delay_seconds is None:
-                delay_seconds = policy.retry_delay_seconds if policy else 0
-            return Released(now_ms + _ms(delay_seconds), attempts, failures + 1)
+                delay_seconds = _own_delay_seconds(failures, policy, chance)
+            return Released(now_ms + _ms(delay_seconds), attempts, failures)
         case _:
             assert_never(outcome)
+
+
+def decide_lapse(attempts: int, failures: int, policy: Policy | None, now_ms: int) -> Settlement:
+    """Decide what becomes of a message whose lease lapsed: nobody reported a failure, so none is counted."""
+    if is_last_delivery(attempts, policy):
+        return _bury("max_retries", policy)
+    return Released(now_ms + _ms(policy.retry_delay_seconds if policy else 0), attempts, failures)
+
+
+def _limit_reached(attempts: int, failures: int, policy: Policy | None) -> str | None:
+    if is_last_delivery(attempts, policy):
+        return "max_retries"
+    if policy is not None and policy.max_attempts is not None and failures >= policy.max_attempts:
+        return "max_attempts"
+    return None
+
+
+def _own_delay_seconds(failures: int, policy: Policy | None, chance: float) -> float:
+    if policy is None:
+        return 0
+    return policy.retry_delay_seconds if policy.backoff is None else policy.backoff.seconds(failures, chance)
 
 
 def _bury(reason: str, policy: Policy | None) -> Settlement:

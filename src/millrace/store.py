@@ -36,6 +36,19 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
     unfinished: bool = False
 
 
+class Once(msgspec.Struct, frozen=True, kw_only=True):
+    """The idempotency key of a send, and what is sent with it, as SHA-256 of both."""
+
+    key_hash: bytes
+    content_hash: bytes
+
+
+class Repeated(Backlog, frozen=True):
+    """The backlog as a repeat finds it; `first_id` is the first message that the send before it has stored."""
+
+    first_id: str
+
+
 class Store(Protocol):
     """Queues and their messages, durably.
 
@@ -43,14 +56,19 @@ class Store(Protocol):
     nothing. `StoreUnavailable` can come from any of them.
     """
 
-    async def send(self, queue_id: str, messages: Sequence[Stamped]) -> Backlog:
+    async def send(self, queue_id: str, messages: Sequence[Stamped], once: Once | None = None) -> Backlog:
         """Store all messages or none, and give the queue's backlog with them in it.
 
-        A queue's `max_backlog_messages` and `max_backlog_bytes` are never exceeded by a send.
+        - A queue's `max_backlog_messages` and `max_backlog_bytes` are never exceeded by a send.
+        - With `once`, a repeat within 24 h (same queue, key and content) stores nothing and gives `Repeated`.
+        - Concurrent repeats are stored once.
+        - The key guards after its messages were settled or purged, too, and a full queue answers a repeat.
+        - A send that was refused leaves its key free.
 
         Raises:
             QueueNotFound: no such queue.
             BacklogFull: the messages would exceed a limit of the queue.
+            IdempotencyKeyReused: within 24 h the queue was sent something else with this key.
         """
         ...
 
@@ -141,6 +159,10 @@ class Store(Protocol):
         """Give the account's queues, oldest first."""
         ...
 
+    async def pushed_queues(self) -> list[Queue]:
+        """Give the queues of all accounts whose consumer is of type http_push."""
+        ...
+
     async def update_queue(self, account_id: str, queue_id: str, change: Callable[[Queue], Queue]) -> Queue:
         """Replace a queue by `change(queue)`; a dead-letter queue that is missing is created with it.
 
@@ -168,6 +190,10 @@ class Store(Protocol):
 
     async def sweep(self) -> int:
         """Remove a chunk of purged and deleted messages from the disk; give how many rows."""
+        ...
+
+    async def expire_idempotency_keys(self, now_ms: int) -> int:
+        """Remove a chunk of the keys whose 24 h are over; give how many."""
         ...
 
     async def backlogs(self, account_id: str) -> dict[str, Backlog]:

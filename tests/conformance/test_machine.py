@@ -40,8 +40,8 @@ class Model:
 
     def lapse(self, now):
         """Bury what failed for good; call it before looking."""
-        for m in self.messages:
-            if m["in"] == "q" and m["lease"] and m["ends"] <= now and m["tries"] > MAX_RETRIES:
+        for m in self.alive(now, "q"):
+            if m["lease"] and m["ends"] <= now and m["tries"] > MAX_RETRIES:
                 self.bury(m, now)
 
     def bury(self, m, now):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from millrace import App
-from millrace.wrangler import read_wrangler
+from millrace.wrangler.reading import read_wrangler
 from tests.docs.pages import DOCS, NAMES, PAGES, ROOT, Block, anchors, blocks, links
 
 PYTHON = [block for page in PAGES for block in blocks(page, "python")]

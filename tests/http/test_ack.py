@@ -223,3 +223,25 @@ def test_extending_a_lease_hides_its_message_for_longer(server, pulled):
     shortened = server.v4("POST", path, {"lease_ids": [lease], "visibility_timeout_ms": 0}).result
     assert shortened["extended"] == 1
     assert eventually(lambda: pull(server, pulled))[0]["attempts"] == 2
+
+
+def test_a_reject_buries_at_once_and_a_postpone_costs_no_attempt(server):
+    dead = a_name("dead")
+    queue = server.create_queue(a_name(), consumer={**PULL, "dead_letter_queue": dead})
+    push_text(server, queue, "bad", "busy")
+    bad, busy = pull(server, queue)
+
+    settled = server.v4(
+        "POST",
+        f"/queues/{queue}/messages/ack",
+        {
+            "rejects": [{"lease_id": bad["lease_id"], "reason": "no such thing"}],
+            "postpones": [{"lease_id": busy["lease_id"]}],
+        },
+    ).result
+
+    assert settled == {"ackCount": 0, "retryCount": 0, "warnings": {}, "rejectCount": 1, "postponeCount": 1}
+    assert [(message["body"], message["attempts"]) for message in pull(server, queue)] == [("busy", 1)]
+    [buried] = server.v4("GET", f"/queues?name={dead}").result
+    [message] = server.v4("POST", f"/queues/{buried['queue_id']}/messages/peek", {}).result["messages"]
+    assert (message["body"], message["metadata"]["Millrace-Reason"]) == ("bad", "no such thing")

@@ -99,7 +99,6 @@ def test_a_second_consumer_of_either_type_is_refused_with_11004(server, queue, f
     [
         {},
         {"type": None},
-        {"type": "http_push"},
         {"type": "WORKER", "script_name": "a"},
         {"type": 1},
         {"type": "worker"},

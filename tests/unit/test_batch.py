@@ -2,26 +2,12 @@
 
 import pytest
 
-from millrace.batch import MessageBatch
 from millrace.errors import InvalidInput
 from millrace.handlers import PermanentError, RetryLater, as_call, outcome_of
-from millrace.message import Lease, Message
 from millrace.settlement import Ack, Reject, Retry
+from tests.unit.batches import batch
 
 FAILED = Retry(reason="ValueError")
-
-
-def batch(*bodies):
-    return MessageBatch(
-        "q",
-        [
-            Message(
-                id=f"{n:032x}", lease=Lease(n, 1), attempts=1, failures=0, sent_at_ms=1_700_000_000_500,
-                content_type="json", body=body, source="http",
-            )
-            for n, body in enumerate(bodies or (b"1",))
-        ],
-    )  # fmt: skip
 
 
 CASES = [

@@ -1,5 +1,6 @@
 import pytest
 
+from millrace.backoff import Backoff
 from millrace.settlement import (
     Ack,
     Buried,
@@ -10,12 +11,15 @@ from millrace.settlement import (
     Removed,
     Retry,
     decide,
+    decide_lapse,
     is_last_delivery,
 )
 
 NOW = 1_000_000
 POLICY = Policy(max_retries=2, retry_delay_seconds=5, dead_letter_queue="dead")
 DROPPING = Policy(max_retries=2, retry_delay_seconds=5, dead_letter_queue=None)
+DOUBLING = Backoff(kind="exponential", base_seconds=1, jitter=0.5)
+GROWING = Policy(max_retries=9, retry_delay_seconds=5, dead_letter_queue="dead", max_attempts=4, backoff=DOUBLING)
 
 CASES = [
     ("an ack removes", 1, Ack(), POLICY, Removed()),
@@ -39,7 +43,42 @@ CASES = [
     ("attempts", "outcome", "policy", "expected"), [case[1:] for case in CASES], ids=[c[0] for c in CASES]
 )
 def test_decide(attempts, outcome, policy, expected):
-    assert decide(attempts, 0, outcome, policy, NOW) == expected
+    assert decide(attempts, 0, outcome, policy, NOW, 0.5) == expected
+
+
+GROWN = [
+    ("a first failure waits the first delay", 1, 0, Retry(), 0.5, Released(NOW + 2000, 1, 1)),
+    ("failures count for the delay, deliveries do not", 9, 1, Retry(), 0.5, Released(NOW + 4000, 9, 2)),
+    ("chance makes a delay shorter", 1, 0, Retry(), 0.0, Released(NOW + 1000, 1, 1)),
+    ("a retry's own delay wins over the backoff", 1, 2, Retry(0), 0.5, Released(NOW, 1, 3)),
+    ("the last attempt is buried", 4, 3, Retry(9), 0.5, Buried("dead", "max_attempts")),
+    ("the reason of the last attempt is kept", 4, 3, Retry(reason="ValueError"), 0.5, Buried("dead", "ValueError")),
+    ("the last delivery is buried whatever has failed", 10, 0, Retry(), 0.5, Buried("dead", "max_retries")),
+    ("an ack of the last attempt removes", 4, 3, Ack(), 0.5, Removed()),
+    ("a postponement costs no failure", 4, 3, Postpone(1), 0.5, Released(NOW + 1000, 3, 3)),
+]
+
+
+@pytest.mark.parametrize(
+    ("attempts", "failures", "outcome", "chance", "expected"), [case[1:] for case in GROWN], ids=[c[0] for c in GROWN]
+)
+def test_decide_with_a_backoff_and_a_limit_of_attempts(attempts, failures, outcome, chance, expected):
+    assert decide(attempts, failures, outcome, GROWING, NOW, chance) == expected
+
+
+LAPSED = [
+    ("it waits the flat delay and counts no failure", 1, GROWING, Released(NOW + 5000, 1, 3)),
+    ("the last delivery is buried", 10, GROWING, Buried("dead", "max_retries")),
+    ("without a dead-letter queue it is dropped", 3, DROPPING, Removed("max_retries")),
+    ("without a consumer it is released for ever", 99, None, Released(NOW, 99, 3)),
+]
+
+
+@pytest.mark.parametrize(
+    ("attempts", "policy", "expected"), [case[1:] for case in LAPSED], ids=[case[0] for case in LAPSED]
+)
+def test_decide_about_a_lapsed_lease(attempts, policy, expected):
+    assert decide_lapse(attempts, 3, policy, NOW) == expected
 
 
 def test_a_policy_of_no_retries_allows_one_delivery():

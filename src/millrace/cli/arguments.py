@@ -19,6 +19,7 @@ def make_parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"millrace {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_serve(commands)
+    _add_consume(commands)
     _add_queues(commands)
     _add_keys(commands)
     return parser
@@ -37,11 +38,38 @@ def _add_serve(commands: Commands) -> None:
     serve.add_argument("--host", help="address to listen on (HOST, 127.0.0.1)")
     serve.add_argument("--port", type=int, help="port to listen on, 0 for a free one (PORT, 8787)")
     serve.add_argument("--data", type=Path, metavar="DIR", help="data directory (DATA_DIR, data)")
-    serve.add_argument("--config", type=Path, metavar="FILE", help="wrangler.toml, .json or .jsonc with queues")
+    serve.add_argument(
+        "--config", metavar="FILE", help="wrangler.toml, .json or .jsonc (looked for from here upwards; '' for none)"
+    )
     serve.add_argument("--env", dest="environment", metavar="NAME", help="named environment of the file")
+    serve.add_argument("--dry-run", action="store_true", help="print what the file would change, and end")
     serve.add_argument("--app", metavar="MODULE:NAME", help="handlers to run: package.module:name or path.py:name")
+    _add_handler_seconds(serve)
     serve.add_argument("--reload", action="store_true", help="restart when a Python file changes (development)")
     serve.add_argument("--show-key", action="store_true", help="print ADMIN_TOKEN in the example line (development)")
+
+
+def _add_handler_seconds(parser: argparse.ArgumentParser) -> None:
+    _add_number(parser, "--handler-seconds", 1, 86_400, "time for one batch (HANDLER_SECONDS, 900)")
+
+
+def _add_consume(commands: Commands) -> None:
+    consume = commands.add_parser(
+        "consume",
+        help="run handlers here, for the queues of a server elsewhere",
+        description="Take batches from a server over HTTP and hand them to handlers in this process, until SIGTERM "
+        "or Ctrl-C; a second one does not wait. Give --queue and --handler, or --config for the handlers of a file.",
+        allow_abbrev=False,
+    )
+    consume.set_defaults(run="consume:run", refuse=consume.error)
+    consume.add_argument("--queue", metavar="NAME", help="queue to consume; with --config, only this one of the file")
+    consume.add_argument("--handler", metavar="MODULE:NAME", help="its handler: package.module:name or path.py:name")
+    consume.add_argument("--config", type=Path, metavar="FILE", help="wrangler file with handlers, bindings and vars")
+    consume.add_argument("--env", dest="environment", metavar="NAME", help="named environment of the file")
+    _add_number(consume, "--processes", 1, 250, "how many processes do the same work (1)", default=1)
+    _add_handler_seconds(consume)
+    consume.add_argument("--url", type=_url, help="server (MILLRACE_URL, CTX_URL, http://127.0.0.1:8787)")
+    consume.add_argument("--token", help="key (MILLRACE_TOKEN, CHITTY_ID_TOKEN)")
 
 
 def _add_remote(parser: argparse.ArgumentParser) -> None:

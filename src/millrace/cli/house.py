@@ -7,14 +7,20 @@ from millrace import __version__
 from millrace.access.keys import Key, Keys
 from millrace.broker import Broker
 from millrace.catalog import Catalog
-from millrace.clock import Clock
+from millrace.clock import Clock, wall_ms
+from millrace.handlers import Call
 from millrace.http import accounts, health, keys, messages, openapi, pages, queues, subscriptions
 from millrace.http.app import Door
 from millrace.http.desk import Desk
 from millrace.http.metrics import MetricsBook
 from millrace.http.routes import Route
 from millrace.platform import App, Platform
+from millrace.queue import Queue
+from millrace.resources.outbound import Outbound
 from millrace.runtime.consumer import QueueConsumer
+from millrace.runtime.feed import QueueFeed
+from millrace.runtime.push import Pusher, Target
+from millrace.runtime.waiting import WaitingRoom
 from millrace.sql.store import SqlStore
 from millrace.subscriptions import Subscriptions
 from millrace.telemetry import Telemetry
@@ -23,26 +29,44 @@ from millrace.telemetry import Telemetry
 class House:
     """Store, catalog, broker and keys of one process."""
 
-    def __init__(self, store: SqlStore, telemetry: Telemetry, clock: Clock) -> None:
-        self.store, self.telemetry, self.clock = store, telemetry, clock
+    def __init__(self, store: SqlStore, telemetry: Telemetry, clock: Clock, outbound: Outbound) -> None:
+        self.store, self.telemetry, self.clock, self.outbound = store, telemetry, clock, outbound
         self.catalog = Catalog(store, clock)
         self.broker = Broker(store, clock, telemetry)
         self.keys = Keys(store, clock)
+        self.room = WaitingRoom(store, self.catalog, self.broker, telemetry, clock)
         self.platform = Platform(store, self.catalog, self.broker, telemetry, clock)
         self._version: int | None = None
 
-    def consumer(self, account_id: str, queue_name: str, handler: Any, env: Any) -> QueueConsumer:
-        """Make the consumer that feeds a handler."""
-        return QueueConsumer(
+    def consumer(self, account_id: str, queue_name: str, call: Call, env: Any, **limits: Any) -> QueueConsumer:
+        """Make the consumer that feeds a handler; `limits` are those of `QueueConsumer`."""
+        return QueueConsumer(self.feed(account_id, queue_name), call, self.telemetry, env=env, **limits)
+
+    def push_consumer(self, queue: Queue) -> QueueConsumer:
+        """Make the consumer that pushes a queue to its URL."""
+        feed = self.feed(queue.account_id, queue.name, "http_push")
+        last = queue
+
+        def target() -> Target:
+            nonlocal last
+            present = feed.present()
+            if present.consumer is not None and present.consumer.url is not None:  # else it was removed meanwhile
+                last = present
+            return _target(last)
+
+        pusher = Pusher(self.outbound, self.telemetry, wall_ms, target)
+        return QueueConsumer(feed, pusher.call, self.telemetry, slots=pusher)
+
+    def feed(self, account_id: str, queue_name: str, consumer_type: str = "worker") -> QueueFeed:
+        """Make the feed of a queue."""
+        return QueueFeed(
             self.store,
             self.catalog,
             self.broker,
-            self.telemetry,
             self.clock,
             account_id=account_id,
-            queue_name=queue_name,
-            handler=handler,
-            env=env,
+            queue=queue_name,
+            consumer_type=consumer_type,
         )
 
     def door(self, applications: Sequence[App], book: MetricsBook, keyless: Key | None) -> Door:
@@ -55,6 +79,8 @@ class House:
             Subscriptions(self.store, self.clock),
             self.telemetry,
             self.clock,
+            self.room,
+            self.outbound,
         )
         open_routes = health.routes()
         routes: list[Route] = [route for application in applications for route in application.routes]
@@ -72,3 +98,11 @@ class House:
             await self.keys.load()
             self.catalog.forget()
             self._version = version
+
+
+def _target(queue: Queue) -> Target:
+    consumer = queue.consumer
+    assert consumer is not None
+    assert consumer.url is not None
+    assert consumer.secret is not None
+    return Target(url=consumer.url, secret=consumer.secret, policy=consumer.policy)

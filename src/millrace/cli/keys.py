@@ -13,7 +13,8 @@ import msgspec
 from millrace.access.keys import Key, Keys
 from millrace.access.scopes import Role
 from millrace.cli.printing import print_json, print_lines, print_table
-from millrace.client import Client, Object
+from millrace.client.objects import KeyObject
+from millrace.client.synchronous import Client
 from millrace.clock import clock_after
 from millrace.config import read_settings
 from millrace.errors import Forbidden, KeyNotFound
@@ -68,7 +69,7 @@ def revoke(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _create_in(arguments: argparse.Namespace, secret: str | None) -> Object:
+def _create_in(arguments: argparse.Namespace, secret: str | None) -> KeyObject:
     account = arguments.account or read_settings(os.environ, {}).account_id
     queues = tuple(arguments.queues) if arguments.queues else None
     key, shown = _in_directory(
@@ -78,14 +79,14 @@ def _create_in(arguments: argparse.Namespace, secret: str | None) -> Object:
     return _object(key, shown)
 
 
-def _create_remotely(arguments: argparse.Namespace, secret: str | None) -> Object:
+def _create_remotely(arguments: argparse.Namespace, secret: str | None) -> KeyObject:
     with _client(arguments) as client:
         return client.create_key(
             arguments.role, account=arguments.account, queues=arguments.queues, secret=secret, is_test=arguments.test
         )
 
 
-def _list_in(arguments: argparse.Namespace) -> list[Object]:
+def _list_in(arguments: argparse.Namespace) -> list[KeyObject]:
     async def read(keys: Keys) -> list[Key]:
         accounts = keys.accounts() if arguments.account is None else [arguments.account]
         return [key for account in accounts for key in keys.of_account(account)]
@@ -93,7 +94,7 @@ def _list_in(arguments: argparse.Namespace) -> list[Object]:
     return [_object(key) for key in _in_directory(arguments.data, read)]
 
 
-def _list_remotely(arguments: argparse.Namespace) -> list[Object]:
+def _list_remotely(arguments: argparse.Namespace) -> list[KeyObject]:
     with _client(arguments) as client:
         _check_account(client, arguments.account)
         return client.keys()
@@ -125,7 +126,7 @@ def _in_directory(folder: Path, act: Callable[[Keys], Awaitable[T]]) -> T:
 
 
 def _client(arguments: argparse.Namespace) -> Client:
-    return Client.from_environment(os.environ, arguments.url, arguments.token)
+    return Client.from_env(os.environ, url=arguments.url, token=arguments.token)
 
 
 def _check_place(arguments: argparse.Namespace) -> None:
@@ -134,8 +135,8 @@ def _check_place(arguments: argparse.Namespace) -> None:
 
 
 def _check_account(client: Client, account: str | None) -> None:
-    if account not in (None, client.account_id):
-        raise Forbidden(f"this key sees keys of account {client.account_id!r} only; use --data for others")
+    if account not in (None, client.account_id()):
+        raise Forbidden(f"this key sees keys of account {client.account_id()!r} only; use --data for others")
 
 
 def _read_secret() -> str:
@@ -143,11 +144,11 @@ def _read_secret() -> str:
     return raw.decode("utf-8", "surrogateescape").removesuffix("\n").removesuffix("\r")
 
 
-def _object(key: Key, secret: str | None = None) -> Object:
-    shown: Object = msgspec.to_builtins(key_object(key, msgspec.UNSET if secret is None else secret))
+def _object(key: Key, secret: str | None = None) -> KeyObject:
+    shown: KeyObject = msgspec.to_builtins(key_object(key, msgspec.UNSET if secret is None else secret))
     return shown
 
 
-def _row(key: Object) -> tuple[str, ...]:
+def _row(key: KeyObject) -> tuple[str, ...]:
     queues = ", ".join(key["queues"]) if key["queues"] else "all"
     return key["id"], key["account"], key["role"], queues, key["hint"], key["created_at"]

@@ -7,12 +7,14 @@ import gc
 import logging
 import os
 import resource
-import signal
 import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
 
+import msgspec
 import uvicorn
 
 from millrace import __version__
@@ -20,10 +22,13 @@ from millrace.access.keys import Key, Keys
 from millrace.access.scopes import Role
 from millrace.apps import events
 from millrace.apps.events.app import EventsSettings
-from millrace.cli.apply import apply_file, attach_handlers
 from millrace.cli.banner import Banner
+from millrace.cli.check import check_file
+from millrace.cli.furnish import furnish
 from millrace.cli.house import House
 from millrace.cli.load import load_app
+from millrace.cli.plan import plan
+from millrace.cli.signals import stop_on_signals
 from millrace.clock import clock_after
 from millrace.config import Settings, read_settings
 from millrace.errors import ConfigurationError, StoreRefused
@@ -31,15 +36,20 @@ from millrace.http.app import Door
 from millrace.http.metrics import BOOKED, MetricsBook
 from millrace.http.protocol import Protocol
 from millrace.logs import LINES, ForeignLogs, LogLines
-from millrace.platform import App, ensure_queues
-from millrace.queue import Queue
-from millrace.runtime.consumer import QueueConsumer
+from millrace.platform import App
+from millrace.resources.outbound import Outbound
+from millrace.runtime.children import Children
+from millrace.runtime.pushing import Pushing
 from millrace.runtime.reaper import Reaper
 from millrace.runtime.runner import Runner, Step
-from millrace.sql.directory import Prepared, find_damage, is_small, lock_directory, prepare_directory
+from millrace.runtime.waiting import WaitingRoom
+from millrace.runtime.watchdog import Watchdog
+from millrace.sql.directory import Prepared, find_damage, is_small, lock_directory, prepare_directory, read_queues
 from millrace.sql.store import SqlStore
 from millrace.telemetry import Telemetry
-from millrace.wrangler import WranglerFile, read_wrangler
+from millrace.wrangler.file import WranglerFile
+from millrace.wrangler.finding import find_wrangler
+from millrace.wrangler.reading import read_wrangler
 
 REAPER_SECONDS = 1.0
 FOREIGN_CHANGE_SECONDS = 0.5
@@ -54,18 +64,48 @@ def run(arguments: argparse.Namespace) -> int:
         from millrace.cli.reload import run_reloading
 
         return run_reloading()
-    flags = {name: getattr(arguments, name) for name in ("host", "port", "data", "config", "environment", "app")}
-    settings = read_settings(os.environ, flags)
+    names = ("host", "port", "data", "environment", "app", "handler_seconds")
+    settings = read_settings(os.environ, {name: getattr(arguments, name) for name in names})
+    file = _read_file(arguments.config, settings.environment)
+    if arguments.dry_run:
+        return _show_changes(settings, file)
     _raise_open_files()
     import uvloop
 
     with lock_directory(settings.data):
-        return uvloop.run(serve(settings, show_key=arguments.show_key))
+        return uvloop.run(serve(settings, file, show_key=arguments.show_key))
 
 
-async def serve(settings: Settings, *, show_key: bool = False) -> int:
+def _read_file(path: str | None, environment: str | None) -> WranglerFile | None:
+    """Read and check the file that was named, or else the one that is found from here upwards; '' is none."""
+    warning = None
+    if path is None:
+        found, warning = find_wrangler(Path.cwd())
+    else:
+        found = Path(path) if path else None
+    if found is None:
+        if environment is not None:
+            raise ConfigurationError(f"--env is {environment!r}, but there is no wrangler file; name one with --config")
+        return None
+    file = read_wrangler(found, environment)
+    check_file(file, os.environ)
+    return msgspec.structs.replace(file, warnings=(*((warning,) if warning else ()), *file.warnings))
+
+
+def _show_changes(settings: Settings, file: WranglerFile | None) -> int:
+    """Print what a start with this file would change."""
+    if file is None:
+        raise ConfigurationError("--dry-run needs a wrangler file; name one with --config")
+    changes = plan(file, read_queues(settings.data, settings.account_id), os.environ)
+    for change in changes:
+        print(change.line)
+    if not changes:
+        print(f"{file.path}: nothing to change")
+    return 0
+
+
+async def serve(settings: Settings, file: WranglerFile | None, *, show_key: bool = False) -> int:
     """Serve with these settings; 0 after an orderly stop."""
-    file = read_wrangler(settings.config, settings.environment) if settings.config else None
     program = load_app(settings.app) if settings.app else App()
     listener = _listen(settings.host, settings.port)
     prepared = prepare_directory(settings.data)
@@ -76,26 +116,47 @@ async def serve(settings: Settings, *, show_key: bool = False) -> int:
         telemetry.subscribe(lines, *LINES)
         stack.callback(lines.close)
         logging.getLogger().handlers = [ForeignLogs(telemetry)]
-        steps: list[Step] = []
         _check_integrity(prepared, telemetry, stack)
         store = SqlStore(str(prepared.database), clock)
         stack.push_async_callback(store.close)
-        house = House(store, telemetry, clock)
+        outbound = Outbound(settings.fetch_allow)
+        stack.push_async_callback(outbound.aclose)
+        house = House(store, telemetry, clock, outbound)
         await house.notice_others()
         new_secret = await _first_keys(house.keys, settings)
         applications = [events.app(house.platform, EventsSettings(settings.debug_routes, settings.events_consumer))]
-        consumers, fed = await _furnish(house, settings, file, program, applications)
-        steps += [
+        furniture = await furnish(house, settings, file, program, applications, stack)
+        runner = Runner(furniture.consumers, telemetry)
+        pushing = Pushing(store, house.catalog, runner, house.push_consumer)
+        steps = [
             (REAPER_SECONDS, Reaper(store, clock, telemetry).sweep),
             (FOREIGN_CHANGE_SECONDS, house.notice_others),
+            (FOREIGN_CHANGE_SECONDS, pushing.follow),
         ]
+        if program.handlers:
+            stack.callback(Watchdog(telemetry).stop)
         book = MetricsBook()
         telemetry.subscribe(book, *BOOKED)
         door = house.door([*applications, program], book, _keyless(settings))
-        runner = Runner(consumers, steps, telemetry)
-        banner = Banner(settings, _address(listener), fed, new_secret, show_key=show_key)
-        await _run(door, listener, runner, telemetry, lines, banner)
+        banner = Banner(settings, _address(listener), furniture.fed, new_secret, show_key=show_key)
+        stopping = stop_on_signals(telemetry, lines)
+        rooms = _Rooms(door, house.room, runner, furniture.children)
+        await _run(rooms, steps, listener, telemetry, stopping, banner)
     return 0
+
+
+class _Rooms(NamedTuple):
+    """What is at work while the server runs."""
+
+    door: Door
+    waiting: WaitingRoom
+    runner: Runner
+    children: Children | None
+
+    async def stop(self) -> None:
+        """Let nobody wait any more, take no more batches, finish those under way."""
+        self.waiting.close()
+        await asyncio.gather(self.runner.stop(), *([self.children.stop()] if self.children else []))
 
 
 async def _first_keys(keys: Keys, settings: Settings) -> str | None:
@@ -107,51 +168,18 @@ async def _first_keys(keys: Keys, settings: Settings) -> str | None:
     return secret
 
 
-async def _furnish(
-    house: House, settings: Settings, file: WranglerFile | None, program: App, applications: Sequence[App]
-) -> tuple[list[QueueConsumer], list[Queue]]:
-    """Make the queues that file, applications and program name; give the consumers to run and the program's queues."""
-    account_id = settings.account_id
-    accounts = sorted({account_id, *house.keys.accounts()})
-    for account in accounts:
-        for application in applications:
-            await ensure_queues(house.platform, account, application.queues)
-    await ensure_queues(house.platform, account_id, program.queues)
-    if file is not None:
-        for warning in file.warnings:
-            house.telemetry.emit("configuration.warning", file=str(file.path), warning=warning)
-        for act in await apply_file(house.catalog, account_id, file):
-            house.telemetry.emit("configuration.applied", act=act)
-    bindings = {producer.binding: producer.queue for producer in file.producers} if file else {}
-    env = house.platform.env(account_id, bindings, file.variables if file else {})
-    fed = await attach_handlers(house.catalog, account_id, program.handlers)
-    consumers = [house.consumer(account_id, name, handler, env) for name, handler in program.handlers.items()]
-    for application in applications:
-        for name, handler in application.handlers.items():
-            if name not in program.handlers:
-                consumers += [house.consumer(account, name, handler, env) for account in accounts]
-    return consumers, fed
-
-
 async def _run(
-    door: Door, listener: socket.socket, runner: Runner, telemetry: Telemetry, lines: LogLines, banner: Banner
+    rooms: _Rooms,
+    steps: Sequence[Step],
+    listener: socket.socket,
+    telemetry: Telemetry,
+    stopping: asyncio.Event,
+    banner: Banner,
 ) -> None:
-    """Serve until a signal; then stop receiving, finish, settle. A second signal waits for nothing."""
-    stopping = asyncio.Event()
-
-    def on_signal() -> None:
-        if stopping.is_set():  # a handler in a thread cannot be cancelled; what is answered is on disk
-            telemetry.emit("server.forced")
-            lines.close()
-            os._exit(1)
-        stopping.set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
-    server = _make_server(door)
+    """Serve until a signal; then stop receiving, finish, settle."""
+    server = _make_server(rooms.door)
     _spare_the_collector()
-    runner.start()
+    rooms.runner.start(steps)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(0.005)
@@ -162,7 +190,7 @@ async def _run(
     waiting.cancel()
     telemetry.emit("server.stopping")
     server.should_exit = True
-    await asyncio.gather(serving, runner.stop())
+    await asyncio.gather(serving, rooms.stop())
     telemetry.emit("server.stopped")
 
 

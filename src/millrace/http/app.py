@@ -52,7 +52,7 @@ class Door:
         path = SLASHES.sub("/", scope["raw_path"].decode("ascii", "replace"))
         body_was_read = False
         try:
-            route, request = self._admit(scope, path, head)
+            route, request = self._admit(scope, path, head, receive)
             limit = route.body_limit if route.takes is not None else limits.SMALL_REQUEST_BYTES
             check_length(head, limit)
             request.body = await read_body(receive, limit)
@@ -70,13 +70,13 @@ class Door:
         if not body_was_read and head.content_length:
             await _discard_rest(receive, send)
 
-    def _admit(self, scope: Any, path: str, head: Head) -> tuple[Route, Request]:
+    def _admit(self, scope: Any, path: str, head: Head, receive: ASGIReceive) -> tuple[Route, Request]:
         is_open = path in self._open and scope["method"] in ("GET", "HEAD")
         key = NOBODY if is_open else self._authenticate(head.authorization, scope)
         if is_open:
-            return self._open[path], Request(key, path, scope["query_string"], {}, b"", head.correlation_id)
+            return self._open[path], Request(key, path, scope["query_string"], {}, head, receive)
         route, params = self._table.find(scope["method"], path)
-        request = Request(key, path, scope["query_string"], params, b"", head.correlation_id)
+        request = Request(key, path, scope["query_string"], params, head, receive)
         check_reach(request, route.scope)
         return route, request
 
@@ -117,7 +117,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _read_head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
-    authorization, length, encoding, correlation_id = None, 0, b"", b""
+    authorization, length, encoding, correlation_id, idempotency_key = None, 0, b"", b"", None
     for name, value in headers:
         if name == b"authorization":
             authorization = value
@@ -129,9 +129,11 @@ def _read_head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
             encoding = value.strip().lower()
         elif name == b"x-correlation-id":
             correlation_id = value
+        elif name == b"idempotency-key":
+            idempotency_key = value.strip().decode("latin-1")
     if UUID.fullmatch(correlation_id) is None:
-        return Head(authorization, length, encoding, str(uuid_utils.uuid4()))
-    return Head(authorization, length, encoding, correlation_id.decode())
+        return Head(authorization, length, encoding, str(uuid_utils.uuid4()), idempotency_key)
+    return Head(authorization, length, encoding, correlation_id.decode(), idempotency_key)
 
 
 async def _answer(

@@ -10,6 +10,8 @@ from millrace.clock import Clock
 from millrace.errors import Forbidden
 from millrace.http.request import Request
 from millrace.queue import Queue
+from millrace.resources.outbound import Outbound
+from millrace.runtime.waiting import WaitingRoom
 from millrace.store import Store
 from millrace.subscriptions import Subscriptions
 from millrace.telemetry import Telemetry
@@ -25,6 +27,8 @@ class Desk(NamedTuple):
     subscriptions: Subscriptions
     telemetry: Telemetry
     clock: Clock
+    room: WaitingRoom
+    outbound: Outbound
 
 
 async def queue_of(desk: Desk, request: Request) -> Queue:

@@ -7,10 +7,11 @@ from typing import Generic, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from millrace.backoff import Backoff
 from millrace.clock import iso_milliseconds
 from millrace.http.routes import Answer
 from millrace.message import Backlog, ContentType, Message
-from millrace.queue import Consumer, Queue
+from millrace.queue import Consumer, ConsumerSettings, Queue
 
 T = TypeVar("T")
 
@@ -104,8 +105,21 @@ class SettingsObject(msgspec.Struct, frozen=True):
     max_backlog_bytes: int | UnsetType = UNSET
 
 
+class BackoffObject(msgspec.Struct, frozen=True, kw_only=True):
+    """A rule for the delays of retries; only the exponential one has a factor."""
+
+    kind: Literal["fixed", "linear", "exponential"]
+    base_seconds: float
+    factor: float | UnsetType = UNSET
+    cap_seconds: float
+    jitter: float
+
+
 class ConsumerSettingsObject(msgspec.Struct, frozen=True, kw_only=True):
-    """A consumer's settings in effect: waiting time and concurrency of a worker, visibility timeout of http_pull."""
+    """A consumer's settings in effect: a visibility timeout for http_pull, waiting time and concurrency for the others.
+
+    Those that are ours (`max_attempts`, `backoff`, `flush_on`) are there when they are set.
+    """
 
     batch_size: int
     max_retries: int
@@ -113,17 +127,25 @@ class ConsumerSettingsObject(msgspec.Struct, frozen=True, kw_only=True):
     max_concurrency: int | None | UnsetType = UNSET
     visibility_timeout_ms: int | UnsetType = UNSET
     retry_delay: int
+    max_attempts: int | UnsetType = UNSET
+    backoff: BackoffObject | UnsetType = UNSET
+    flush_on: Literal["high"] | UnsetType = UNSET
 
 
 class ConsumerObject(msgspec.Struct, frozen=True, kw_only=True):
-    """A consumer. `script` and `script_name` are the same; clients read one or the other."""
+    """A consumer. `script` and `script_name` are the same; clients read one or the other.
+
+    `secret` is shown once, in the answer that follows its making.
+    """
 
     consumer_id: str
-    type: Literal["worker", "http_pull"]
+    type: Literal["worker", "http_pull", "http_push"]
     queue_name: str
     queue_id: str
     script: str | UnsetType = UNSET
     script_name: str | UnsetType = UNSET
+    url: str | UnsetType = UNSET
+    secret: str | UnsetType = UNSET
     dead_letter_queue: str
     created_on: str
     settings: ConsumerSettingsObject
@@ -191,9 +213,8 @@ def queue_object(queue: Queue) -> QueueObject:
     )
 
 
-def consumer_object(queue: Queue, consumer: Consumer) -> ConsumerObject:
-    """Show a consumer."""
-    given = consumer.settings
+def consumer_object(queue: Queue, consumer: Consumer, *, secret: str | None = None) -> ConsumerObject:
+    """Show a consumer, with a secret only if it is handed over here."""
     is_worker = consumer.type == "worker"
     return ConsumerObject(
         consumer_id=consumer.id,
@@ -202,16 +223,35 @@ def consumer_object(queue: Queue, consumer: Consumer) -> ConsumerObject:
         queue_id=queue.id,
         script=consumer.script_name if is_worker else UNSET,
         script_name=consumer.script_name if is_worker else UNSET,
+        url=_or_unset(consumer.url),
+        secret=_or_unset(secret),
         dead_letter_queue=consumer.dead_letter_queue or "",
         created_on=iso_milliseconds(consumer.created_at_ms),
-        settings=ConsumerSettingsObject(
-            batch_size=given.batch_size,
-            max_retries=given.max_retries,
-            max_wait_time_ms=given.max_wait_time_ms if is_worker else UNSET,
-            max_concurrency=given.max_concurrency if is_worker else UNSET,
-            visibility_timeout_ms=UNSET if is_worker else given.visibility_timeout_ms,
-            retry_delay=given.retry_delay,
-        ),
+        settings=_settings_object(consumer.settings, is_pulled=consumer.type == "http_pull"),
+    )
+
+
+def _settings_object(given: ConsumerSettings, *, is_pulled: bool) -> ConsumerSettingsObject:
+    return ConsumerSettingsObject(
+        batch_size=given.batch_size,
+        max_retries=given.max_retries,
+        max_wait_time_ms=UNSET if is_pulled else given.max_wait_time_ms,
+        max_concurrency=UNSET if is_pulled else given.max_concurrency,
+        visibility_timeout_ms=given.visibility_timeout_ms if is_pulled else UNSET,
+        retry_delay=given.retry_delay,
+        max_attempts=_or_unset(given.max_attempts),
+        backoff=_backoff_object(given.backoff) if given.backoff else UNSET,
+        flush_on=UNSET if is_pulled else _or_unset(given.flush_on),
+    )
+
+
+def _backoff_object(backoff: Backoff) -> BackoffObject:
+    return BackoffObject(
+        kind=backoff.kind,
+        base_seconds=backoff.base_seconds,
+        factor=backoff.factor if backoff.kind == "exponential" else UNSET,
+        cap_seconds=backoff.cap_seconds,
+        jitter=backoff.jitter,
     )
 
 

@@ -1,5 +1,9 @@
 """Push, pull, ack, peek and purge by reference, as Cloudflare's v4 API has them."""
 
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from time import monotonic
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -7,12 +11,15 @@ from msgspec import UNSET, Meta, UnsetType
 
 from millrace import limits
 from millrace.access.scopes import Scope
+from millrace.batch import check_reason
+from millrace.broker import Terms, pull_terms
 from millrace.errors import (
     BacklogFull,
     BatchCountWrong,
     BatchTooLarge,
     BodyDoesNotFit,
     DeliveryPaused,
+    IdempotencyKeyReused,
     InvalidBatchDelay,
     InvalidMessage,
     InvalidRequest,
@@ -36,7 +43,11 @@ from millrace.http.queues import Q
 from millrace.http.request import Request, Shape
 from millrace.http.routes import Answer, Route
 from millrace.message import Backlog, ContentType, Lease, Outgoing, check_json, decode_base64
-from millrace.settlement import Ack, Outcome, Retry
+from millrace.queue import Queue
+from millrace.runtime import window
+from millrace.runtime.waiting import Waiter
+from millrace.settlement import Ack, Outcome, Postpone, Reject, Retry
+from millrace.store import Received
 
 M = f"{Q}/{{queue_id}}/messages"
 
@@ -59,13 +70,19 @@ class PushBatchBody(msgspec.Struct, frozen=True):
 
 
 class PullBody(msgspec.Struct, frozen=True):
-    """How many to take and for how long; `visibility_timeout` is another word for the latter."""
+    """How many to take and for how long; `visibility_timeout` is another word for the latter.
+
+    `wait_seconds` holds the request until something is ready. `worker` stands in for the handler of a consumer of
+    type worker.
+    """
 
     batch_size: Annotated[float, Meta(ge=1, le=limits.CONSUMER_BATCH_SIZE, multiple_of=1)] | None = None
     visibility_timeout_ms: Annotated[float, Meta(ge=0, le=limits.VISIBILITY_TIMEOUT_MS_MAX, multiple_of=1)] | None = (
         None
     )
     visibility_timeout: Annotated[float, Meta(ge=0, le=limits.VISIBILITY_TIMEOUT_MS_MAX, multiple_of=1)] | None = None
+    wait_seconds: Annotated[float, Meta(ge=0, le=limits.PULL_WAIT_SECONDS)] | None = None
+    worker: bool = False
 
 
 class LeaseBody(msgspec.Struct, frozen=True):
@@ -79,6 +96,21 @@ class RetryBody(msgspec.Struct, frozen=True):
 
     lease_id: str
     delay_seconds: Delay | None = None
+    reason: str | None = None
+
+
+class RejectBody(msgspec.Struct, frozen=True):
+    """One lease whose message no further delivery can help."""
+
+    lease_id: str
+    reason: str = "rejected"
+
+
+class PostponeBody(msgspec.Struct, frozen=True):
+    """One lease whose message could not be tried; the delivery does not count."""
+
+    lease_id: str
+    delay_seconds: Delay = 0
 
 
 class AckBody(msgspec.Struct, frozen=True):
@@ -86,6 +118,8 @@ class AckBody(msgspec.Struct, frozen=True):
 
     acks: list[LeaseBody] | None = None
     retries: list[RetryBody] | None = None
+    rejects: list[RejectBody] | None = None
+    postpones: list[PostponeBody] | None = None
 
 
 class Settled(msgspec.Struct, frozen=True):
@@ -94,6 +128,8 @@ class Settled(msgspec.Struct, frozen=True):
     ackCount: int  # noqa: N815 - the name on the wire
     retryCount: int  # noqa: N815
     warnings: dict[str, str]
+    rejectCount: int | UnsetType = UNSET  # noqa: N815 - only where it was asked for, as the next
+    postponeCount: int | UnsetType = UNSET  # noqa: N815
 
 
 class ExtendBody(msgspec.Struct, frozen=True):
@@ -144,7 +180,10 @@ METADATA: tuple[tuple[str, Any], ...] = (
 PUSH = Shape(PushBody, parts=(*METADATA, ("$.delay_seconds", InvalidMessage)))
 PUSH_BATCH = Shape(PushBatchBody, parts=(*METADATA, ("$.delay_seconds", InvalidBatchDelay)))
 PULL = Shape(PullBody, InvalidRequest)
-ACK = Shape(AckBody, parts=(("$.retries[].delay_seconds", InvalidMessage),))
+ACK = Shape(
+    AckBody,
+    parts=(("$.retries[].delay_seconds", InvalidMessage), ("$.postpones[].delay_seconds", InvalidMessage)),
+)
 EXTEND = Shape(ExtendBody, InvalidRequest)
 PEEK = Shape(PeekBody, InvalidRequest)
 DISCARD = Shape(DiscardBody, InvalidRequest)
@@ -154,7 +193,8 @@ STALE = "the lease no longer counts: its message was settled, or its time is ove
 async def push(desk: Desk, request: Request) -> Answer:
     """Send one message; the answer comes when it is on disk."""
     queue = await queue_of(desk, request)
-    _, backlog = await desk.broker.send(queue, _outgoing(PUSH.read(request.body)))
+    outgoing = _outgoing(PUSH.read(request.body))
+    _, backlog = await desk.broker.send(queue, outgoing, idempotency_key=request.head.idempotency_key)
     return success(_pushed(backlog))
 
 
@@ -165,30 +205,60 @@ async def push_batch(desk: Desk, request: Request) -> Answer:
     if len(body.messages) > limits.BATCH_MESSAGES:
         raise BatchCountWrong(f"the batch has {len(body.messages)} messages; expected 1 to {limits.BATCH_MESSAGES}")
     outgoing = [_outgoing(message) for message in body.messages]
-    return success(_pushed(await desk.broker.send_batch(queue, outgoing, delay_seconds=body.delay_seconds)))
+    backlog = await desk.broker.send_batch(
+        queue, outgoing, delay_seconds=body.delay_seconds, idempotency_key=request.head.idempotency_key
+    )
+    return success(_pushed(backlog))
 
 
 async def pull(desk: Desk, request: Request) -> Answer:
-    """Lease ready messages."""
-    queue = await queue_of(desk, request)
+    """Lease ready messages, at once or as soon as there are some."""
     body: PullBody = PULL.read(request.body)
-    lease_ms = body.visibility_timeout if body.visibility_timeout_ms is None else body.visibility_timeout_ms
-    received = await desk.broker.pull(queue, _whole(body.batch_size), _whole(lease_ms))
+    wait_seconds = body.wait_seconds or 0
+    received = await (
+        _receive_waiting(desk, request, body, wait_seconds) if wait_seconds else _receive(desk, request, body)
+    )
     backlog = received.backlog or Backlog(0, 0, 0)
     messages = [pulled_message(message) for message in received.messages]
     return success(Pulled(backlog.count, messages, MetricsHolder(metrics(backlog))))
 
 
+async def _receive(desk: Desk, request: Request, body: PullBody) -> Received:
+    queue = await queue_of(desk, request)
+    terms = _terms(queue, body)
+    is_ready = window.of(queue.consumer, desk.clock) if terms.in_window else None
+    return await desk.broker.receive(queue, terms.limit, terms.lease_ms, is_ready)
+
+
+async def _receive_waiting(desk: Desk, request: Request, body: PullBody, wait_seconds: float) -> Received:
+    """Wait for messages; when the queue is changed meanwhile, ask anew for the rest of the time."""
+    until = monotonic() + wait_seconds
+    leaving = asyncio.ensure_future(request.until_left())
+    try:
+        received = None
+        while received is None:
+            queue = await queue_of(desk, request)
+            terms = _terms(queue, body)
+            waiter = Waiter(queue, terms.limit, terms.lease_ms, in_window=terms.in_window)
+            received = await desk.room.receive(waiter, max(0, until - monotonic()), leaving)
+        return received
+    finally:
+        leaving.cancel()
+
+
+def _terms(queue: Queue, body: PullBody) -> Terms:
+    lease_ms = body.visibility_timeout if body.visibility_timeout_ms is None else body.visibility_timeout_ms
+    return pull_terms(queue, _whole(body.batch_size), _whole(lease_ms), is_worker=body.worker)
+
+
 async def ack(desk: Desk, request: Request) -> Answer:
-    """Acknowledge and retry leased messages."""
+    """Acknowledge, retry, reject and postpone leased messages."""
     queue = await queue_of(desk, request)
     body: AckBody = ACK.read(request.body)
-    wanted: list[tuple[str, Outcome]] = [(entry.lease_id, Ack()) for entry in body.acks or ()]
-    wanted += [(entry.lease_id, Retry(entry.delay_seconds)) for entry in body.retries or ()]
-    parsed = [(text, Lease.parse(text), outcome) for text, outcome in wanted]
+    parsed = [(text, Lease.parse(text), outcome) for text, outcome in _outcomes(body)]
     outcomes = [(lease, outcome) for _, lease, outcome in parsed if lease is not None]
     settlements = iter(await desk.broker.settle(queue, outcomes))
-    counts = {Ack: 0, Retry: 0}
+    counts: Counter[type[Outcome]] = Counter()
     warnings = {}
     for text, lease, outcome in parsed:
         if lease is None:
@@ -197,7 +267,20 @@ async def ack(desk: Desk, request: Request) -> Answer:
             warnings[text] = STALE
         else:
             counts[type(outcome)] += 1
-    return success(Settled(counts[Ack], counts[Retry], warnings))
+    rejected = UNSET if body.rejects is None else counts[Reject]
+    postponed = UNSET if body.postpones is None else counts[Postpone]
+    return success(Settled(counts[Ack], counts[Retry], warnings, rejected, postponed))
+
+
+def _outcomes(body: AckBody) -> Iterator[tuple[str, Outcome]]:
+    for ack_ in body.acks or ():
+        yield ack_.lease_id, Ack()
+    for retry in body.retries or ():
+        yield retry.lease_id, Retry(retry.delay_seconds, check_reason(retry.reason) if retry.reason else None)
+    for reject in body.rejects or ():
+        yield reject.lease_id, Reject(check_reason(reject.reason))
+    for postpone in body.postpones or ():
+        yield postpone.lease_id, Postpone(postpone.delay_seconds)
 
 
 async def extend(desk: Desk, request: Request) -> Answer:
@@ -265,7 +348,7 @@ def _pushed(backlog: Backlog) -> Pushed:
     return Pushed(MetricsHolder(metrics(backlog)))
 
 
-SENDS = (BodyDoesNotFit, InvalidMessage, MessageTooLarge, BacklogFull, QueueNotFound)
+SENDS = (BodyDoesNotFit, InvalidMessage, MessageTooLarge, BacklogFull, QueueNotFound, IdempotencyKeyReused)
 
 ROUTES = [
     Route(method="POST", path=M, handle=push, scope=Scope.SEND, takes=PUSH, gives=Pushed, refuses=SENDS),

@@ -95,8 +95,9 @@ class MetricsBook:
         key = request.key
         backlogs = await desk.store.backlogs(key.account_id)
         reached = {name: backlog for name, backlog in backlogs.items() if key.reaches(name)}
+        waiting = desk.room.count(key.account_id)
         shown = CollectorRegistry()
-        shown.register(_Backlogs(reached, desk.clock()))
+        shown.register(_Queues(reached, waiting, desk.clock()))
         if key.queues is None:
             shown.register(self._accounts[key.account_id])
             ProcessCollector(registry=shown)
@@ -116,19 +117,21 @@ class MetricsBook:
         ]
 
 
-class _Backlogs(Collector):
-    """Gauges read from the store when somebody looks."""
+class _Queues(Collector):
+    """Gauges read from the store and the waiting room when somebody looks."""
 
-    def __init__(self, backlogs: Mapping[str, Backlog], now_ms: int) -> None:
-        self._backlogs, self._now_ms = backlogs, now_ms
+    def __init__(self, backlogs: Mapping[str, Backlog], waiting: Mapping[str, int], now_ms: int) -> None:
+        self._backlogs, self._waiting, self._now_ms = backlogs, waiting, now_ms
 
     def collect(self) -> Iterator[Metric]:
         messages = GaugeMetricFamily("millrace_backlog_messages", "Messages not yet settled", labels=["queue"])
         size = GaugeMetricFamily("millrace_backlog_bytes", "Bytes not yet settled", labels=["queue"])
         age = GaugeMetricFamily("millrace_oldest_message_age_seconds", "Age of the oldest message", labels=["queue"])
+        waiting = GaugeMetricFamily("millrace_waiting_pulls", "Pulls that wait for messages", labels=["queue"])
         for name, backlog in self._backlogs.items():
+            waiting.add_metric([name], self._waiting.get(name, 0))
             messages.add_metric([name], backlog.count)
             size.add_metric([name], backlog.bytes)
             oldest = backlog.oldest_sent_at_ms
             age.add_metric([name], max(0, self._now_ms - oldest) / 1000 if oldest else 0)
-        yield from (messages, size, age)
+        yield from (messages, size, age, waiting)

@@ -23,12 +23,15 @@ from millrace.http.desk import Desk, queue_of
 from millrace.http.envelope import ConsumerObject, QueueObject, consumer_object, page, queue_object, success
 from millrace.http.request import Request, Shape
 from millrace.http.routes import PAGE, PER_PAGE, Answer, Route
-from millrace.queue import NAME
+from millrace.queue import NAME, PUSH_URL
 
 Q = "/client/v4/accounts/{account_id}/queues"
 
 QueueName = Annotated[str, Meta(extra_json_schema={"pattern": f"^{NAME.pattern}$"})]
 DeadLetterName = Annotated[str, Meta(extra_json_schema={"pattern": f"^({NAME.pattern})?$"})]
+PushUrl = Annotated[
+    str, Meta(extra_json_schema={"pattern": f"^{PUSH_URL.pattern}$", "maxLength": limits.PUSH_URL_CHARACTERS})
+]
 # Whole numbers may be written as 10.0, as the Python SDK does with what it has read.
 DelaySeconds = Annotated[float, Meta(ge=0, le=limits.DELAY_SECONDS, multiple_of=1)]
 
@@ -59,6 +62,16 @@ class ChangeQueue(msgspec.Struct, frozen=True):
     settings: SettingsBody | None = None
 
 
+class BackoffBody(msgspec.Struct, frozen=True):
+    """A rule for the delays of retries; a factor goes with exponential only."""
+
+    kind: Literal["fixed", "linear", "exponential"]
+    base_seconds: Annotated[float, Meta(ge=0, le=limits.DELAY_SECONDS)]
+    factor: Annotated[float, Meta(ge=1, le=limits.BACKOFF_FACTOR)] | UnsetType = UNSET
+    cap_seconds: Annotated[float, Meta(ge=0, le=limits.DELAY_SECONDS)] | UnsetType = UNSET
+    jitter: Annotated[float, Meta(ge=0, le=1)] | UnsetType = UNSET
+
+
 class ConsumerSettingsBody(msgspec.Struct, frozen=True):
     """Settings of a consumer, each optional."""
 
@@ -70,16 +83,21 @@ class ConsumerSettingsBody(msgspec.Struct, frozen=True):
         Annotated[float, Meta(ge=0, le=limits.VISIBILITY_TIMEOUT_MS_MAX, multiple_of=1)] | UnsetType
     ) = UNSET
     retry_delay: DelaySeconds | UnsetType = UNSET
+    max_attempts: Annotated[float, Meta(ge=1, le=limits.MAX_ATTEMPTS, multiple_of=1)] | None | UnsetType = UNSET
+    backoff: BackoffBody | None | UnsetType = UNSET
+    flush_on: Literal["high"] | None | UnsetType = UNSET
 
 
 class ConsumerBody(msgspec.Struct, frozen=True):
-    """A consumer; a worker needs a script name."""
+    """A consumer; a worker needs a script name, http_push a URL."""
 
-    type: Literal["worker", "http_pull"]
+    type: Literal["worker", "http_pull", "http_push"]
     script_name: str | None = None
     environment_name: str | None = None
     dead_letter_queue: DeadLetterName | None = None
     settings: ConsumerSettingsBody | None = None
+    url: PushUrl | None = None
+    secret: str | None = None
 
 
 class PurgeBody(msgspec.Struct, frozen=True):
@@ -102,7 +120,7 @@ class Redriven(msgspec.Struct, frozen=True):
 
 
 SETTINGS = (("$.settings", InvalidQueueSettings),)
-CONSUMER_SETTINGS = (("$.settings", InvalidConsumerSettings),)
+CONSUMER_SETTINGS = tuple((place, InvalidConsumerSettings) for place in ("$.settings", "$.url", "$.secret"))
 CREATE = Shape(CreateQueue, InvalidRequest, SETTINGS)
 CHANGE = Shape(ChangeQueue, InvalidRequest, SETTINGS)
 CONSUMER = Shape(ConsumerBody, InvalidRequest, CONSUMER_SETTINGS)
@@ -190,10 +208,9 @@ async def create_consumer(desk: Desk, request: Request) -> Answer:
     """Give a queue its consumer."""
     body: ConsumerBody = CONSUMER.read(request.body)
     queue = await queue_of(desk, request)
-    if body.dead_letter_queue:
-        request.key.check_queue(body.dead_letter_queue)
+    _check_consumer(desk, request, body)
     consumer = await desk.catalog.attach(queue.account_id, queue.id, _consumer_arguments(body))
-    return success(consumer_object(queue, consumer))
+    return success(consumer_object(queue, consumer, secret=consumer.secret))
 
 
 async def list_consumers(desk: Desk, request: Request) -> Answer:
@@ -215,8 +232,7 @@ async def replace_consumer(desk: Desk, request: Request) -> Answer:
     """Replace a consumer's settings; what is left out returns to its default."""
     body: ConsumerBody = CONSUMER.read(request.body)
     queue = await queue_of(desk, request)
-    if body.dead_letter_queue:
-        request.key.check_queue(body.dead_letter_queue)
+    _check_consumer(desk, request, body)
     consumer = await desk.catalog.replace_consumer(
         queue.account_id, queue.id, request.params["consumer_id"], _consumer_arguments(body)
     )
@@ -236,6 +252,14 @@ def _set_of(settings: msgspec.Struct | None) -> dict[str, Any]:
     return named
 
 
+def _check_consumer(desk: Desk, request: Request, body: ConsumerBody) -> None:
+    """Refuse what the consumer itself cannot know: queues beyond the key, addresses beyond the door."""
+    if body.dead_letter_queue:
+        request.key.check_queue(body.dead_letter_queue)
+    if body.url is not None:
+        desk.outbound.check(body.url)
+
+
 def _consumer_arguments(body: ConsumerBody) -> dict[str, Any]:
     return {
         "type": body.type,
@@ -243,6 +267,8 @@ def _consumer_arguments(body: ConsumerBody) -> dict[str, Any]:
         "environment_name": body.environment_name,
         "dead_letter_queue": body.dead_letter_queue or "",
         "settings": _set_of(body.settings),
+        "url": body.url,
+        "secret": body.secret,
     }
 
 

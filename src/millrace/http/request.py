@@ -34,18 +34,36 @@ class Head(NamedTuple):
     content_length: int
     content_encoding: bytes
     correlation_id: str
+    idempotency_key: str | None
 
 
 class Request:
     """A request whose key is known and whose route was found."""
 
-    __slots__ = ("body", "correlation_id", "key", "params", "path", "query_string")
+    __slots__ = ("body", "head", "key", "params", "path", "query_string", "receive")
 
     def __init__(
-        self, key: Key, path: str, query_string: bytes, params: Mapping[str, str], body: bytes, correlation_id: str
+        self,
+        key: Key,
+        path: str,
+        query_string: bytes,
+        params: Mapping[str, str],
+        head: Head,
+        receive: ASGIReceive,
     ) -> None:
         self.key, self.path, self.query_string = key, path, query_string
-        self.params, self.body, self.correlation_id = params, body, correlation_id
+        self.params, self.head, self.receive = params, head, receive
+        self.body = b""
+
+    @property
+    def correlation_id(self) -> str:
+        """The caller's id for this request, or one that was made for it."""
+        return self.head.correlation_id
+
+    async def until_left(self) -> None:
+        """Wait until the client has closed its connection; for routes that make it wait."""
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
 
     @property
     def query(self) -> dict[str, list[str]]:

@@ -29,3 +29,6 @@ class Reaper:
         for _ in range(CHUNKS_A_STEP):
             if not await self._store.sweep():
                 break
+        for _ in range(CHUNKS_A_STEP):
+            if not await self._store.expire_idempotency_keys(now_ms):
+                break

@@ -15,7 +15,10 @@ import msgspec
 from millrace.clock import Stamp
 from millrace.errors import StoreRefused
 from millrace.ids import new_id
+from millrace.queue import Queue
+from millrace.sql import queues
 from millrace.sql.connection import connect, prepare
+from millrace.sql.transaction import Transaction
 
 DATABASE = "millrace.db"
 MARKER = "millrace.marker"
@@ -61,6 +64,25 @@ def prepare_directory(folder: Path) -> Prepared:
             f"{folder}: {DATABASE} {kind}: {error}. Restore a backup, or name another --data."
         ) from error
     return Prepared(database, last)
+
+
+def read_queues(folder: Path, account_id: str) -> list[Queue]:
+    """Give the queues of an account without changing or locking anything; none where there is no database yet.
+
+    Raises:
+        StoreRefused: the database cannot be read.
+    """
+    database = folder / DATABASE
+    if not database.exists():
+        return []
+    try:
+        connection = apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READONLY)
+        try:
+            return queues.all_of(Transaction(connection), account_id)
+        finally:
+            connection.close()
+    except apsw.Error as error:
+        raise StoreRefused(f"{folder}: {DATABASE} cannot be read: {error}") from error
 
 
 def lock_directory(folder: Path) -> IO[str]:

@@ -11,10 +11,11 @@ from millrace.settlement import (
     is_last_delivery,
 )
 from millrace.sql import queues
+from millrace.sql.idempotency import Ledger
 from millrace.sql.queues import LANE_SHIFT, QueueState, load
 from millrace.sql.settling import key_list, settle_lapsed
 from millrace.sql.transaction import Row, Transaction
-from millrace.store import IsReady, Received
+from millrace.store import IsReady, Once, Received, Repeated
 
 
 class Sending(msgspec.Struct, frozen=True):
@@ -22,33 +23,29 @@ class Sending(msgspec.Struct, frozen=True):
 
     queue_id: str
     messages: Sequence[Stamped]
+    once: Once | None = None
 
 
 def send(tx: Transaction, sendings: Sequence[Sending]) -> list[Backlog | MillraceError]:
     """Store what neighbours in the inbox send, as one statement; refuse those whose queue cannot take it."""
     states: dict[str, QueueState | None] = {}
-    refusals: dict[int, MillraceError] = {}
+    ledger = Ledger(tx, [(sending.queue_id, sending.once) for sending in sendings if sending.once is not None])
     rows: list[tuple[object, ...]] = []
-    for position, sending in enumerate(sendings):
+    taken: list[str | MillraceError | None] = []
+    for sending in sendings:
         queue_id = sending.queue_id
         if queue_id not in states:
             states[queue_id] = queues.find(tx, queue_id)
         state = states[queue_id]
-        if state is None:
-            refusals[position] = queues.unknown(queue_id)
-            continue
-        added_bytes = sum(len(message.body) for message in sending.messages)
-        full = _overflow(state, len(sending.messages), added_bytes)
-        if full is not None:
-            refusals[position] = full
-            continue
-        state.add(len(sending.messages), added_bytes)
-        sequence = tx.take_sequences(len(sending.messages)) | (state.lane << LANE_SHIFT)
-        rows += [_row(sequence + offset, state.lane, message) for offset, message in enumerate(sending.messages)]
+        taken.append(queues.unknown(queue_id) if state is None else _take(tx, state, ledger, sending, rows))
     if rows:
         tx.insert_many("insert_message", rows)
+    ledger.save(tx)
     backlogs = {queue_id: _save(tx, queue_id, state) for queue_id, state in states.items() if state is not None}
-    return [refusals.get(position) or backlogs[sending.queue_id] for position, sending in enumerate(sendings)]
+    return [
+        found if isinstance(found, MillraceError) else _answer(backlogs[sending.queue_id], found)
+        for sending, found in zip(sendings, taken, strict=True)
+    ]
 
 
 def receive(
@@ -125,6 +122,33 @@ def backlogs(tx: Transaction, account_id: str) -> dict[str, Backlog]:
         oldest = tx.fetch_one("oldest", queues.keys_of_lane(lane)) if count else None
         found[name] = Backlog(count, size, oldest[0] if oldest else 0)
     return found
+
+
+def _take(
+    tx: Transaction, state: QueueState, ledger: Ledger, sending: Sending, rows: list[tuple[object, ...]]
+) -> str | MillraceError | None:
+    """Add the rows of one caller; or refuse it, or give the id that it repeats."""
+    messages, once = sending.messages, sending.once
+    if once is not None:
+        earlier = ledger.find(sending.queue_id, once, messages[0].sent_at_ms)
+        if earlier is not None:
+            return earlier
+    added_bytes = sum(len(message.body) for message in messages)
+    full = _overflow(state, len(messages), added_bytes)
+    if full is not None:
+        return full
+    if once is not None:
+        ledger.note(sending.queue_id, once, messages[0])
+    state.add(len(messages), added_bytes)
+    sequence = tx.take_sequences(len(messages)) | (state.lane << LANE_SHIFT)
+    rows += [_row(sequence + offset, state.lane, message) for offset, message in enumerate(messages)]
+    return None
+
+
+def _answer(backlog: Backlog, repeated_id: str | None) -> Backlog:
+    if repeated_id is None:
+        return backlog
+    return Repeated(backlog.count, backlog.bytes, backlog.oldest_sent_at_ms, repeated_id)
 
 
 def _overflow(state: QueueState, count: int, added_bytes: int) -> BacklogFull | None:

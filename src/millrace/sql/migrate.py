@@ -29,6 +29,7 @@ def migrate(connection: apsw.Connection) -> bool:
         )
     if present == newest:
         return False
+    connection.transaction_mode = "IMMEDIATE"  # a second program that starts at this moment waits its turn
     with connection:
         for version, script in migrations():
             if version > _version(connection):

@@ -114,6 +114,11 @@ def named(tx: Transaction, account_id: str, name: str) -> Queue | None:
     return _decode(row[0]) if row else None
 
 
+def pushed(tx: Transaction) -> list[Queue]:
+    """Give all accounts' queues that are pushed to a URL."""
+    return [_decode(row[0]) for row in tx.fetch("pushed_queues", ())]
+
+
 def owned(tx: Transaction, account_id: str, queue_id: str) -> Queue:
     """Give a queue of the account.
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
+from millrace.backoff import Chance
 from millrace.message import Lease
-from millrace.settlement import Ack, Buried, Outcome, Released, Removed, Retry, Settlement, decide
+from millrace.settlement import Ack, Buried, Outcome, Released, Removed, Settlement, decide, decide_lapse
 from millrace.sql import queues
 from millrace.sql.queues import LANE_SHIFT, QueueState, load
 from millrace.sql.transaction import Transaction
@@ -12,7 +13,7 @@ REMOVED = Removed()
 
 
 def settle(
-    tx: Transaction, queue_id: str, outcomes: Sequence[tuple[Lease, Outcome]], now_ms: int
+    tx: Transaction, queue_id: str, outcomes: Sequence[tuple[Lease, Outcome]], now_ms: int, chance: Chance
 ) -> list[Settlement | None]:
     """Apply outcomes: acks as one statement, the others one by one through `decide`."""
     state = load(tx, queue_id)
@@ -23,7 +24,7 @@ def settle(
             settlements.append(REMOVED if lease in acknowledged else None)
             acknowledged.discard(lease)
         else:
-            settlements.append(_settle_one(tx, state, lease, outcome, now_ms))
+            settlements.append(_settle_one(tx, state, lease, outcome, now_ms, chance()))
     state.save(tx)
     return settlements
 
@@ -63,12 +64,12 @@ def settle_lapsed(
     failures: int,
     now_ms: int,
 ) -> None:
-    """Treat a lapsed lease as what it is: a retry that nobody asked for, unless retention has run out."""
+    """Treat a lapsed lease as what it is: a delivery that nobody spoke for, unless retention has run out."""
     if kept_since_ms <= now_ms - state.retention_ms:
         apply_settlement(tx, state, key, size, Removed("expired"), now_ms)
         state.note_cleared("message.expired")
         return
-    settlement = decide(attempts, failures, Retry(), state.policy, now_ms)
+    settlement = decide_lapse(attempts, failures, state.policy, now_ms)
     apply_settlement(tx, state, key, size, settlement, now_ms)
     if not isinstance(settlement, Released):
         state.note_cleared("message.buried" if isinstance(settlement, Buried) else "message.dropped")
@@ -117,14 +118,16 @@ def _acknowledge(tx: Transaction, state: QueueState, leases: Sequence[Lease]) ->
     return acknowledged
 
 
-def _settle_one(tx: Transaction, state: QueueState, lease: Lease, outcome: Outcome, now_ms: int) -> Settlement | None:
+def _settle_one(
+    tx: Transaction, state: QueueState, lease: Lease, outcome: Outcome, now_ms: int, chance: float
+) -> Settlement | None:
     row = tx.fetch_one("delivery", (lease.key, lease.receipt)) if _within(state, lease) else None
     if row is None:
         return None
     attempts, failures, lease_ends_at_ms, size = row
     if lease_ends_at_ms <= now_ms:
         return None
-    settlement = decide(attempts, failures, outcome, state.policy, now_ms)
+    settlement = decide(attempts, failures, outcome, state.policy, now_ms, chance)
     apply_settlement(tx, state, lease.key, size, settlement, now_ms)
     return settlement
 

@@ -5,19 +5,21 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from random import random
 from typing import TypeVar
 
+from millrace.backoff import Chance
 from millrace.clock import Clock
 from millrace.errors import QueueNotFound
 from millrace.ids import NewReceipt, new_receipt
 from millrace.message import Backlog, Lease, Message, Stamped
 from millrace.queue import Queue
 from millrace.settlement import Outcome, Settlement
-from millrace.sql import cleaning, messages, queues, settling
+from millrace.sql import cleaning, idempotency, messages, queues, settling
 from millrace.sql.messages import Sending
 from millrace.sql.sqlite import SqliteDatabase
 from millrace.sql.transaction import Transaction
-from millrace.store import Cleared, IsReady, Received
+from millrace.store import Cleared, IsReady, Once, Received
 
 T = TypeVar("T")
 
@@ -27,16 +29,16 @@ EXPIRY_CHECK_MS = 10_000  # a new message cannot expire sooner than the shortest
 class SqlStore:
     """Queues and messages in one SQL database. See `millrace.store.Store` for what each verb promises."""
 
-    def __init__(self, path: str, clock: Clock, new_receipt: NewReceipt = new_receipt) -> None:
+    def __init__(self, path: str, clock: Clock, new_receipt: NewReceipt = new_receipt, chance: Chance = random) -> None:
         self._database = SqliteDatabase(path, clock, self._wake)
-        self._clock, self._new_receipt = clock, new_receipt
+        self._clock, self._new_receipt, self._chance = clock, new_receipt, chance
         self._watchers: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self.write = self._database.write
         self.read = self._database.read
         self.close = self._database.close
 
-    async def send(self, queue_id: str, messages_: Sequence[Stamped]) -> Backlog:
-        return await self._database.write_merged(messages.send, Sending(queue_id, messages_))
+    async def send(self, queue_id: str, messages_: Sequence[Stamped], once: Once | None = None) -> Backlog:
+        return await self._database.write_merged(messages.send, Sending(queue_id, messages_, once))
 
     async def receive(
         self, queue_id: str, limit: int, lease_ms: int, now_ms: int, is_ready: IsReady | None = None
@@ -52,7 +54,10 @@ class SqlStore:
     async def settle(
         self, queue_id: str, outcomes: Sequence[tuple[Lease, Outcome]], now_ms: int
     ) -> list[Settlement | None]:
-        return await self._database.write_checked(lambda tx: settling.settle(tx, queue_id, outcomes, now_ms))
+        def settle(tx: Transaction) -> list[Settlement | None]:
+            return settling.settle(tx, queue_id, outcomes, now_ms, self._chance)
+
+        return await self._database.write_checked(settle)
 
     async def extend(self, queue_id: str, leases: Sequence[Lease], until_ms: int) -> set[Lease]:
         return await self._database.write_checked(lambda tx: settling.extend(tx, queue_id, leases, until_ms))
@@ -84,6 +89,9 @@ class SqlStore:
     async def queues(self, account_id: str) -> list[Queue]:
         return await self.read(lambda tx: queues.all_of(tx, account_id))
 
+    async def pushed_queues(self) -> list[Queue]:
+        return await self.read(queues.pushed)
+
     async def update_queue(self, account_id: str, queue_id: str, change: Callable[[Queue], Queue]) -> Queue:
         return await self.write(lambda tx: queues.update(tx, account_id, queue_id, change))
 
@@ -105,6 +113,9 @@ class SqlStore:
 
     async def sweep(self) -> int:
         return await self.write(cleaning.sweep)
+
+    async def expire_idempotency_keys(self, now_ms: int) -> int:
+        return await self.write(lambda tx: idempotency.expire(tx, now_ms))
 
     async def backlogs(self, account_id: str) -> dict[str, Backlog]:
         return await self.read(lambda tx: messages.backlogs(tx, account_id))

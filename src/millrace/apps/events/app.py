@@ -32,6 +32,7 @@ NEEDS = (
         consumer={
             "type": "worker",
             "script_name": "events",
+            "applied_by": "apps/events",  # no file of that name takes it for its own
             "dead_letter_queue": DEAD_LETTERS,
             "settings": {"batch_size": 100, "max_wait_time_ms": 30_000, "max_retries": 3},
         },

@@ -75,3 +75,9 @@ select value from subscriptions where id = :id and account_id = :account_id
 
 -- name: subscriptions
 select value from subscriptions where account_id = :account_id order by created_at_ms, id
+
+-- name: pushed_queues
+select value
+from queues
+where value ->> '$.consumer.type' = 'http_push'
+order by id;

@@ -1,0 +1,1 @@
+"""What is run by hand or by `make check`, and is no part of the package."""

@@ -1,0 +1,105 @@
+"""Refuse what a wrangler file says before anything of it is applied: names, ranges, secrets, each with its place."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
+
+from millrace import limits
+from millrace.errors import InvalidInput
+from millrace.jsonc import dumps
+from millrace.queue import (
+    QueueSettings,
+    change_queue_settings,
+    check_backlog_limits,
+    check_dead_letters,
+    check_push_url,
+    check_queue_name,
+    make_consumer,
+    make_consumer_settings,
+)
+from millrace.wrangler.file import ConsumerEntry, QueueLimits, WranglerFile
+from millrace.wrangler.places import Problem
+from millrace.wrangler.shapes import SETTINGS
+
+FILE_KEYS = {ours: key for key, ours in SETTINGS.items()}
+
+
+def check_file(file: WranglerFile, secrets: Mapping[str, str]) -> None:
+    """Let a file pass that can be applied as it stands; `secrets` are the values of environment variables.
+
+    Raises:
+        ConfigurationError: it cannot; one line for each problem, with file, line, key and what is allowed.
+    """
+    problems = list(_problems(file, secrets))
+    if problems:
+        raise file.refusal(problems)
+
+
+def _problems(file: WranglerFile, secrets: Mapping[str, str]) -> Iterator[Problem]:
+    for entry in (*file.producers, *file.consumers, *file.limits):
+        yield from _refused(f"{entry.path}.queue", "", check_queue_name, entry.queue)
+    for consumer in file.consumers:
+        yield from _settings_problems(consumer)
+        yield from _dead_letters_problems(consumer)
+        if consumer.type == "http_push":
+            yield from _push_problems(consumer, secrets)
+    for limit in file.limits:
+        yield from _limits_problems(limit)
+
+
+def _refused(path: str, word: str, check: Callable[..., object], *arguments: object) -> Iterator[Problem]:
+    """Tell what the check refuses, with the path in place of its own word for the key."""
+    try:
+        check(*arguments)
+    except InvalidInput as error:
+        sentence = str(error)
+        begins = re.match(rf"{word}([.\w]*)(?= (?:is|has) )", sentence) if word else None
+        if begins is None:
+            yield Problem(path, f'"{path}": {sentence}')
+        else:
+            path += begins[1]
+            yield Problem(path, f'"{path}"{sentence[begins.end() :]}')
+
+
+def _settings_problems(entry: ConsumerEntry) -> Iterator[Problem]:
+    for key, value in entry.settings.items():
+        path = f"{entry.path}.{FILE_KEYS.get(key, key)}"
+        for problem in _refused(path, key, make_consumer_settings, entry.type, {key: value}):
+            yield _in_seconds(path, value) if key == "max_wait_time_ms" else problem
+
+
+def _in_seconds(path: str, milliseconds: int) -> Problem:
+    allowed = f"expected 0 to {limits.MAX_WAIT_TIME_MS // 1000} seconds"
+    return Problem(path, f'"{path}" is {Decimal(milliseconds) / 1000:g}; {allowed}')
+
+
+def _dead_letters_problems(entry: ConsumerEntry) -> Iterator[Problem]:
+    if entry.dead_letter_queue is not None:
+        path = f"{entry.path}.dead_letter_queue"
+        yield from _refused(path, "", check_queue_name, entry.dead_letter_queue)
+        yield from _refused(path, "dead_letter_queue", check_dead_letters, entry.queue, entry.dead_letter_queue)
+
+
+def _push_problems(entry: ConsumerEntry, secrets: Mapping[str, str]) -> Iterator[Problem]:
+    refused = list(_refused(f"{entry.path}.url", "url", check_push_url, entry.url))
+    yield from refused
+    variable, path = entry.secret_variable, f"{entry.path}.secret_variable"
+    if variable is not None and variable not in secrets:
+        yield Problem(path, f'"{path}" names the environment variable {dumps(variable)}, which is not set; set it.')
+    elif variable is not None and not refused:
+        yield from _refused(path, "", _check_secret, entry.url, secrets[variable])
+
+
+def _check_secret(url: str, secret: str) -> None:
+    make_consumer(id="", queue_name="any", now_ms=0, type="http_push", settings={}, url=url, secret=secret)
+
+
+def _limits_problems(limit: QueueLimits) -> Iterator[Problem]:
+    messages, size, seconds = limit.max_backlog_messages, limit.max_backlog_bytes, limit.retention_seconds
+    yield from _refused(
+        f"{limit.path}.max_backlog_messages", "max_backlog_messages", check_backlog_limits, messages, None
+    )
+    yield from _refused(f"{limit.path}.max_backlog_bytes", "max_backlog_bytes", check_backlog_limits, None, size)
+    if seconds is not None:
+        word = "message_retention_period"
+        yield from _refused(f"{limit.path}.retention", word, change_queue_settings, QueueSettings(), {word: seconds})

@@ -1,0 +1,217 @@
+"""What a wrangler file asks of the queues of an account, as changes to look at and to apply. Pure.
+
+What the file no longer names is detached; queues and messages are never deleted.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from millrace.jsonc import dumps
+from millrace.queue import Consumer, Queue, make_consumer
+from millrace.wrangler.file import ConsumerEntry, WranglerFile
+
+SCRIPT = "local"  # the script name of consumers whose file has no name
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing to do to the queue of that name, and the line that tells people of it."""
+
+    queue: str
+    line: str
+
+
+class MakeQueue(Change, frozen=True, kw_only=True):
+    """Make the queue, in the jurisdiction of the queue whose dead letters it is for."""
+
+    jurisdiction: str | None = None
+
+
+class SetConsumer(Change, frozen=True, kw_only=True):
+    """Give the queue this consumer; `given` are arguments of `make_consumer`, without the secret."""
+
+    given: Mapping[str, Any]
+    secret_variable: str | None = None
+
+
+class DetachConsumer(Change, frozen=True, kw_only=True):
+    """Take the consumer from the queue."""
+
+    consumer_id: str
+
+
+class AddProducer(Change, frozen=True, kw_only=True):
+    """Note the script as a producer."""
+
+    script: str
+
+
+class RemoveProducer(Change, frozen=True, kw_only=True):
+    """Note the script as a producer no more."""
+
+    script: str
+
+
+class SetBacklogLimits(Change, frozen=True, kw_only=True):
+    """Set both limits; None lifts one."""
+
+    max_messages: int | None
+    max_bytes: int | None
+
+
+class SetRetention(Change, frozen=True, kw_only=True):
+    """Keep messages for so long."""
+
+    seconds: int
+
+
+def plan(file: WranglerFile, queues: Sequence[Queue], secrets: Mapping[str, str]) -> tuple[Change, ...]:
+    """Tell what is to be done so that the account's queues are as the checked file says."""
+    present = {queue.name: queue for queue in queues}
+    return (
+        *_new_queues(file, present),
+        *_detached_consumers(file, queues),
+        *_set_consumers(file, present, secrets),
+        *_producers(file, present),
+        *_limits(file, present),
+        *_retentions(file, present),
+    )
+
+
+def script_of(file: WranglerFile) -> str:
+    """Give the name under which the file attaches consumers and producers."""
+    return file.name or SCRIPT
+
+
+def consumer_arguments(entry: ConsumerEntry, script: str) -> dict[str, Any]:
+    """Give the arguments of `make_consumer` for an entry, without the secret."""
+    pushed = {"url": entry.url} if entry.url is not None else {}
+    return {
+        "type": entry.type,
+        "script_name": script,
+        "dead_letter_queue": entry.dead_letter_queue or "",
+        "settings": entry.settings,
+        "applied_by": script,
+        **pushed,
+    }
+
+
+def named_queues(file: WranglerFile) -> list[str]:
+    """Give the queues that the file names, dead-letter queues aside."""
+    entries = (*file.producers, *file.consumers, *file.limits)
+    return list(dict.fromkeys(entry.queue for entry in entries))
+
+
+def _new_queues(file: WranglerFile, present: Mapping[str, Queue]) -> Iterator[Change]:
+    wanted: dict[str, str | None] = dict.fromkeys(named_queues(file))
+    for entry in file.consumers:
+        if entry.dead_letter_queue:
+            wanted.setdefault(entry.dead_letter_queue, _queue(present, entry.queue).jurisdiction)
+    for name, jurisdiction in wanted.items():
+        if name not in present:
+            yield MakeQueue(queue=name, line=f"+ queue {name}", jurisdiction=jurisdiction)
+
+
+def _detached_consumers(file: WranglerFile, queues: Sequence[Queue]) -> Iterator[Change]:
+    named = {entry.queue for entry in file.consumers}
+    for queue in queues:
+        consumer = queue.consumer
+        if consumer is not None and queue.name not in named and _is_owned(consumer, script_of(file)):
+            line = f"- consumer of {queue.name}: {_kind(consumer)} (its messages stay)"
+            yield DetachConsumer(queue=queue.name, line=line, consumer_id=consumer.id)
+
+
+def _is_owned(consumer: Consumer, script: str) -> bool:
+    """Tell whether the file attached it; consumers from elsewhere are known by the script that they name."""
+    if consumer.applied_by is not None:
+        return consumer.applied_by == script
+    return consumer.type == "worker" and consumer.script_name == script
+
+
+def _set_consumers(file: WranglerFile, present: Mapping[str, Queue], secrets: Mapping[str, str]) -> Iterator[Change]:
+    for entry in file.consumers:
+        given = consumer_arguments(entry, script_of(file))
+        queue = _queue(present, entry.queue)
+        line = _consumer_line(queue, entry, make_consumer(id="", queue_name=queue.name, now_ms=0, **given), secrets)
+        if line:
+            yield SetConsumer(queue=queue.name, line=line, given=given, secret_variable=entry.secret_variable)
+
+
+def _consumer_line(queue: Queue, entry: ConsumerEntry, wanted: Consumer, secrets: Mapping[str, str]) -> str | None:
+    if queue.consumer is None:
+        named = {**entry.settings, "dead_letter_queue": entry.dead_letter_queue}
+        facts = [f"{key} {_shown(value)}" for key, value in named.items() if value is not None]
+        return f"+ consumer of {queue.name}: {', '.join([_kind(wanted), *facts])}"
+    differences = list(_differences(_facts(queue.consumer), _facts(wanted)))
+    if entry.secret_variable is not None and queue.consumer.secret not in (None, secrets[entry.secret_variable]):
+        differences.append("secret replaced")
+    return f"~ consumer of {queue.name}: {', '.join(differences)}" if differences else None
+
+
+def _facts(consumer: Consumer) -> dict[str, Any]:
+    """Give what a file says about a consumer; never its secret."""
+    return {
+        "type": consumer.type,
+        "script_name": consumer.script_name or None,
+        "url": consumer.url,
+        **msgspec.structs.asdict(consumer.settings),
+        "dead_letter_queue": consumer.dead_letter_queue,
+        "applied_by": consumer.applied_by,
+    }
+
+
+def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in after.items():
+        if before[key] != value:
+            yield f"{key} {_shown(before[key])} -> {_shown(value)}"
+
+
+def _kind(consumer: Consumer) -> str:
+    return " ".join(filter(None, (consumer.type, consumer.script_name, consumer.url and _shown(consumer.url))))
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, str):  # the query of a URL may hold a password
+        return value if "?" not in value else f"{urlsplit(value)._replace(query='').geturl()}?…"
+    return dumps(msgspec.to_builtins(value))
+
+
+def _producers(file: WranglerFile, present: Mapping[str, Queue]) -> Iterator[Change]:
+    script, named = script_of(file), {producer.queue: None for producer in file.producers}
+    for name in named:
+        if script not in _queue(present, name).producers:
+            yield AddProducer(queue=name, line=f"+ producer of {name}: {script}", script=script)
+    for name, queue in present.items():
+        if script in queue.producers and name not in named:
+            yield RemoveProducer(queue=name, line=f"- producer of {name}: {script}", script=script)
+
+
+def _limits(file: WranglerFile, present: Mapping[str, Queue]) -> Iterator[Change]:
+    """Set the limits that the file names, and lift those of its other queues."""
+    wanted = {limit.queue: (limit.max_backlog_messages, limit.max_backlog_bytes) for limit in file.limits}
+    for name in named_queues(file):
+        settings = _queue(present, name).settings
+        before = {key: getattr(settings, key) for key in ("max_backlog_messages", "max_backlog_bytes")}
+        max_messages, max_bytes = wanted.get(name, (None, None))
+        after = {"max_backlog_messages": max_messages, "max_backlog_bytes": max_bytes}
+        if differences := ", ".join(_differences(before, after)):
+            line = f"~ queue {name}: {differences}"
+            yield SetBacklogLimits(queue=name, line=line, max_messages=max_messages, max_bytes=max_bytes)
+
+
+def _retentions(file: WranglerFile, present: Mapping[str, Queue]) -> Iterator[Change]:
+    """Set the retention that the file names; where it names none, the queue keeps its own."""
+    for limit in file.limits:
+        before, after = _queue(present, limit.queue).settings.message_retention_period, limit.retention_seconds
+        if after is not None and before != after:
+            line = f"~ queue {limit.queue}: message_retention_period {_shown(before)} -> {after}"
+            yield SetRetention(queue=limit.queue, line=line, seconds=after)
+
+
+def _queue(present: Mapping[str, Queue], name: str) -> Queue:
+    """Give the queue, or as it will be when it has been made."""
+    return present.get(name) or Queue(id="", account_id="", name=name, created_at_ms=0, modified_at_ms=0)

@@ -1,0 +1,32 @@
+"""What SIGTERM and Ctrl-C mean: stop in order, and the second time at once."""
+
+import asyncio
+import os
+import signal
+
+from millrace.logs import LogLines
+from millrace.telemetry import Telemetry
+
+SAME_SECONDS = 0.02  # supervisors send one signal to a process and to its group, which is the same process again
+
+
+def stop_on_signals(telemetry: Telemetry, lines: LogLines) -> asyncio.Event:
+    """Give an event that the first signal sets; the second one ends the process without waiting for anything."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    stopping_since_s = 0.0
+
+    def on_signal() -> None:
+        nonlocal stopping_since_s
+        if not stopping.is_set():
+            stopping_since_s = loop.time()
+            stopping.set()
+        elif loop.time() - stopping_since_s > SAME_SECONDS:
+            # A handler in a thread cannot be cancelled; what is answered is on disk.
+            telemetry.emit("server.forced")
+            lines.close()
+            os._exit(1)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    return stopping

@@ -1,0 +1,165 @@
+# Generated from src/millrace/client/async_queues.py by scripts/sync_client.py; do not edit.
+"""Queues and their consumers, as an account's owner manages them."""
+
+from collections.abc import Iterator
+from itertools import count
+from types import NoneType
+from typing import Unpack
+
+from millrace import limits
+from millrace.client.answers import is_last
+from millrace.client.objects import (
+    ConsumerObject,
+    ConsumerSettings,
+    Object,
+    QueueObject,
+    QueueSettings,
+    Redriven,
+    consumer_of,
+    queue_of,
+)
+from millrace.client.sync_calls import Calls
+from millrace.client.sync_lookup import Lookup
+from millrace.client.wire import given
+from millrace.errors import ConsumerNotFound
+
+REDRIVE_SECONDS = 900  # all messages of a queue are moved before it answers
+
+
+class Queues:
+    """What a client can do with queues and consumers."""
+
+    def __init__(self, calls: Calls, lookup: Lookup) -> None:
+        self._calls, self._lookup = calls, lookup
+
+    def queues(self) -> Iterator[QueueObject]:
+        """Go through the queues, oldest first; a page is asked for when its first queue is wanted."""
+        seen = 0
+        for page in count(1):
+            params = {"page": page, "per_page": limits.QUEUES_PER_PAGE}
+            answer = self._calls.v4("GET", "/queues", type=list[Object], params=params)
+            for row in answer.result:
+                yield queue_of(row)
+            seen += len(answer.result)
+            if is_last(answer, seen, page):
+                return
+
+    def queue(self, queue: str) -> QueueObject:
+        """Show a queue.
+
+        Raises:
+            QueueNotFound: there is none of this name or id.
+        """
+        return self._lookup.queue(queue)
+
+    def create_queue(
+        self, name: str, *, jurisdiction: str | None = None, **settings: Unpack[QueueSettings]
+    ) -> QueueObject:
+        """Create a queue; a setting that is not given has the server's default.
+
+        Raises:
+            QueueNameTaken, InvalidQueueName, InvalidQueueSettings: it is not created.
+        """
+        body = {"queue_name": name, **given(jurisdiction=jurisdiction, settings=settings or None)}
+        return queue_of((self._calls.v4("POST", "/queues", body, type=Object, once=True)).result)
+
+    def change_queue(self, queue: str, *, name: str | None = None, **settings: Unpack[QueueSettings]) -> QueueObject:
+        """Rename a queue, or change the settings that are given, or both."""
+        body = given(queue_name=name, settings=settings or None)
+        changed = self._lookup.call("PATCH", queue, "", body, type=Object)
+        if name is not None:
+            self._lookup.forget(queue)
+        return queue_of(changed)
+
+    def delete_queue(self, queue: str) -> None:
+        """Delete a queue with its messages and its consumer."""
+        self._lookup.call("DELETE", queue, type=NoneType)
+        self._lookup.forget(queue)
+
+    def pause(self, queue: str) -> QueueObject:
+        """Have nothing delivered until `resume`."""
+        return self.change_queue(queue, delivery_paused=True)
+
+    def resume(self, queue: str) -> QueueObject:
+        """Have messages delivered again."""
+        return self.change_queue(queue, delivery_paused=False)
+
+    def purge(self, queue: str) -> QueueObject:
+        """Delete all messages of a queue for good."""
+        body = {"delete_messages_permanently": True}
+        return queue_of(self._lookup.call("POST", queue, "/purge", body, type=Object))
+
+    def redrive(self, queue: str) -> int:
+        """Move dead letters back to the queues they came from; give how many. Cloudflare has no such call."""
+        moved = self._lookup.call("POST", queue, "/redrive", type=Redriven, timeout=REDRIVE_SECONDS, once=True)
+        return moved.redriven
+
+    def consumer(self, queue: str) -> ConsumerObject | None:
+        """Show a queue's consumer, if it has one."""
+        found = self._lookup.call("GET", queue, "/consumers", type=list[Object])
+        return consumer_of(found[0]) if found else None
+
+    def create_consumer(
+        self,
+        queue: str,
+        *,
+        type: str,
+        script_name: str | None = None,
+        url: str | None = None,
+        secret: str | None = None,
+        dead_letter_queue: str | None = None,
+        **settings: Unpack[ConsumerSettings],
+    ) -> ConsumerObject:
+        """Give a queue its consumer.
+
+        Args:
+            queue: The queue whose messages it takes.
+            type: worker (with script_name), http_pull, or http_push (with url, perhaps secret), which is ours.
+            script_name: Whose handler is called.
+            url: Where batches are posted to.
+            secret: What they are signed with; the server makes one when none is given, and shows it this once.
+            dead_letter_queue: The name of the queue for what could not be handled.
+            settings: What is not given has the server's default.
+
+        Raises:
+            ConsumerExists: a queue has at most one.
+            InvalidConsumerSettings: a setting is out of range.
+        """
+        words = given(script_name=script_name, url=url, secret=secret, dead_letter_queue=dead_letter_queue)
+        body = {"type": type, **words, **given(settings=settings or None)}
+        return consumer_of(self._lookup.call("POST", queue, "/consumers", body, type=Object, once=True))
+
+    def replace_consumer(
+        self,
+        queue: str,
+        *,
+        type: str,
+        script_name: str | None = None,
+        url: str | None = None,
+        secret: str | None = None,
+        dead_letter_queue: str | None = None,
+        **settings: Unpack[ConsumerSettings],
+    ) -> ConsumerObject:
+        """Set all of a queue's consumer anew, as `create_consumer` does; what is not given has its default again.
+
+        Raises:
+            ConsumerNotFound: the queue has none.
+        """
+        words = given(script_name=script_name, url=url, secret=secret, dead_letter_queue=dead_letter_queue)
+        body = {"type": type, **words, **given(settings=settings or None)}
+        path = self._consumer_path(queue)
+        return consumer_of(self._lookup.call("PUT", queue, path, body, type=Object))
+
+    def delete_consumer(self, queue: str) -> None:
+        """Take a queue's consumer away; its messages stay.
+
+        Raises:
+            ConsumerNotFound: the queue has none.
+        """
+        self._lookup.call("DELETE", queue, self._consumer_path(queue), type=NoneType)
+
+    def _consumer_path(self, queue: str) -> str:
+        consumer = self.consumer(queue)
+        if consumer is None:
+            raise ConsumerNotFound(f"queue {queue!r} has no consumer")
+        return f"/consumers/{consumer['consumer_id']}"

@@ -1,0 +1,1 @@
+"""What belongs to others: their servers, reached through one door."""
