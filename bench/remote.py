@@ -35,7 +35,7 @@ async def measure(folder: Path, table: Table) -> None:
     with start_server(folder / "remote") as (address, process):
         async with AsyncClient(address, KEY) as client:
             await _beside_in_process(folder, table, address, client)
-            await _latency(table, address, client)
+            await _latency(table, address, client, process.pid)
             await _waiters(table, address, client, process.pid)
 
 
@@ -77,9 +77,11 @@ async def _drain(address: str, queue: str, rows: int) -> float:
         return rows / (perf_counter() - began)
 
 
-async def _latency(table: Table, address: str, client: AsyncClient) -> None:
-    """Send at 50 a second with a window of nothing; from the send's first byte to the handler."""
-    await _make_queue(client, "quick", batch_size=10)
+async def _latency(table: Table, address: str, client: AsyncClient, server: int) -> None:
+    """Send at 50 a second with a window of nothing; from the send's first byte to the handler of a remote consumer."""
+    queue_id = await _make_queue(client, "quick", batch_size=10)
+    producer = _Connection(address, f"/client/v4/accounts/local/queues/{queue_id}/messages")
+    await producer.connect()
     took: list[float] = []
     done = asyncio.Event()
 
@@ -92,9 +94,14 @@ async def _latency(table: Table, address: str, client: AsyncClient) -> None:
     async with _consuming(address, "quick", handle):
         await asyncio.sleep(0.5)
         for _ in range(WAITED_FOR):
-            await client.send("quick", perf_counter())
+            producer.post(f'{{"body": {perf_counter()}}}'.encode())
             await asyncio.sleep(1 / 50)
         await done.wait()
+        before, began = cpu_seconds(server), time.monotonic()
+        await asyncio.sleep(IDLE_SECONDS)
+        idle = 100 * (cpu_seconds(server) - before) / (time.monotonic() - began)
+    producer.close()
+    table.line(f"{'idle server with a consumer over HTTP':<58} {idle:.2f} % of a core (wanted 0.5)")
     table.times("send to handler over HTTP at 50/s, window 0", sorted(took), p50_ms=5, p99_ms=25)
 
 
@@ -103,8 +110,11 @@ async def _waiters(table: Table, address: str, client: AsyncClient, server: int)
     queue_id = str((await client.create_queue("waited-for"))["queue_id"])
     await client.create_consumer("waited-for", type="http_pull", visibility_timeout_ms=3_600_000)
     for count in (100, 1_000):
-        pulls = [_Pull(address, queue_id) for _ in range(count)]
-        await asyncio.gather(*(pull.connect() for pull in pulls))
+        path = f"/client/v4/accounts/local/queues/{queue_id}/messages/pull"
+        pulls = [_Connection(address, path, on_answer=PULL) for _ in range(count)]
+        for pull in pulls:
+            await pull.connect()
+            pull.post(PULL)
         await asyncio.sleep(1)
         before = cpu_seconds(server)
         for _ in range(WAITED_FOR):
@@ -122,24 +132,26 @@ async def _waiters(table: Table, address: str, client: AsyncClient, server: int)
         await asyncio.sleep(1)
 
 
-class _Pull(asyncio.Protocol):
-    """A connection that always has one waiting pull, with as little work as Python allows."""
+class _Connection(asyncio.Protocol):
+    """A connection that posts to one route, with as little work as Python allows; answers come in one piece."""
 
-    def __init__(self, address: str, queue_id: str) -> None:
-        self._place = urlsplit(address)
-        path = f"/client/v4/accounts/local/queues/{queue_id}/messages/pull"
-        head = f"POST {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {KEY}\r\nContent-Length: {len(PULL)}\r\n"
-        self._request = f"{head}\r\n".encode() + PULL
+    def __init__(self, address: str, path: str, on_answer: bytes | None = None) -> None:
+        self._place, self._on_answer = urlsplit(address), on_answer
+        self._head = f"POST {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {KEY}\r\n"
 
     async def connect(self) -> None:
-        """Connect and ask."""
+        """Connect."""
         loop = asyncio.get_running_loop()
         self._transport, _ = await loop.create_connection(lambda: self, self._place.hostname, self._place.port)
-        self._transport.write(self._request)
+
+    def post(self, body: bytes) -> None:
+        """Post a body."""
+        self._transport.write(f"{self._head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
 
     def data_received(self, data: bytes) -> None:
-        """Ask again; an answer comes in one piece."""
-        self._transport.write(self._request)
+        """Post again, where that is wanted."""
+        if self._on_answer is not None:
+            self.post(self._on_answer)
 
     def close(self) -> None:
         """Hang up."""
@@ -159,9 +171,10 @@ async def _consuming(address: str, queue: str, handle: object) -> AsyncIterator[
         await calls.close()
 
 
-async def _make_queue(client: AsyncClient, name: str, batch_size: int) -> None:
-    await client.create_queue(name)
+async def _make_queue(client: AsyncClient, name: str, batch_size: int) -> str:
+    queue = await client.create_queue(name)
     await client.create_consumer(name, type="worker", script_name="bench", batch_size=batch_size, max_wait_time_ms=0)
+    return str(queue["queue_id"])
 
 
 def _seconds_of(program: str) -> float:

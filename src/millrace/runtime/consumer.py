@@ -5,7 +5,8 @@ Where the batches come from is the feed's business: this process's store, or a s
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from time import monotonic
 from typing import Any, Protocol
 
@@ -56,6 +57,7 @@ class QueueConsumer:
         self._held = self._calls = self._failures = 0
         self._concurrency = 1
         self._last_failed = False
+        self._trouble: Exception | None = None
         self._a_call_ended = asyncio.Event()
         self._stopping = asyncio.Event()
 
@@ -69,7 +71,6 @@ class QueueConsumer:
             while not self._stopping.is_set():
                 try:
                     await self._turn()
-                    self._failures = 0
                 except (Unauthenticated, Forbidden):
                     raise
                 except Exception as error:  # noqa: BLE001 - whatever it is, the queue must be fed again
@@ -89,11 +90,17 @@ class QueueConsumer:
         await self._handle(taken, on_end=lambda: None)
 
     async def _turn(self) -> None:
+        if self._trouble is not None:
+            trouble, self._trouble = self._trouble, None
+            raise trouble
         settings = await self._feed.settings()
         if settings is None:
             await self._feed.wait()
         elif self._calls >= min(self._concurrency, settings.max_concurrency or self._concurrency):
             await self._until_a_call_ends()
+        elif self._feed.confirms_first:
+            self._calls += 1
+            self._keep(self._round(settings))
         elif not await self._receive(settings):
             await self._feed.wait()
 
@@ -102,6 +109,21 @@ class QueueConsumer:
         self._a_call_ended.clear()
         if not self._stopping.is_set():
             await _at_most(LOOK_AGAIN_SECONDS, self._a_call_ended)
+
+    async def _round(self, settings: ConsumerSettings) -> None:
+        """Take a batch, have it handled, have that confirmed; several rounds may go on at once."""
+        taken = Taken([])
+        try:
+            taken = await self._feed.receive(settings)
+            self._note_received(settings, taken)
+            if taken.messages:
+                await self._handle(taken, on_end=lambda: None)
+            else:
+                await self._feed.wait()
+        except Exception as error:  # noqa: BLE001 - the loop raises it, pauses and goes on
+            self._trouble, self._concurrency = error, 1
+        finally:
+            self._end_call(taken)
 
     async def _receive(self, settings: ConsumerSettings) -> bool:
         """Start a call if a batch is ready, and say whether one was."""
@@ -113,13 +135,16 @@ class QueueConsumer:
         finally:
             if not taken.messages:
                 self._give_slot_back()
-        self._scale(settings, taken)
+        self._note_received(settings, taken)
         if not taken.messages:
             return False
-        self._start(taken)
+        self._calls += 1
+        self._keep(self._handle(taken, on_end=partial(self._end_call, taken)))
         return True
 
-    def _scale(self, settings: ConsumerSettings, taken: Taken) -> None:
+    def _note_received(self, settings: ConsumerSettings, taken: Taken) -> None:
+        """Count what is held now, and go by the backlog in how much to do side by side."""
+        self._failures = 0
         backlog = taken.backlog.count if taken.backlog else 0
         self._concurrency = next_concurrency(
             self._concurrency,
@@ -128,19 +153,17 @@ class QueueConsumer:
             failed=self._last_failed,
             maximum=settings.max_concurrency,
         )
-
-    def _start(self, taken: Taken) -> None:
-        self._calls += 1
         self._held += len(taken.messages)
 
-        def on_end() -> None:
-            self._calls -= 1
-            self._held -= len(taken.messages)
-            self._give_slot_back()
-            self._a_call_ended.set()
-            self._feed.wake()
+    def _end_call(self, taken: Taken) -> None:
+        self._calls -= 1
+        self._held -= len(taken.messages)
+        self._give_slot_back()
+        self._a_call_ended.set()
+        self._feed.wake()
 
-        call = asyncio.create_task(self._handle(taken, on_end))
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        call = asyncio.create_task(work)
         self._running.add(call)
         call.add_done_callback(self._finished)
 
@@ -149,7 +172,7 @@ class QueueConsumer:
         if not call.cancelled() and call.exception() is not None:
             self._telemetry.emit("loop.failed", queue=self._feed.queue, error=call.exception())
 
-    async def _handle(self, taken: Taken, on_end: Any) -> None:
+    async def _handle(self, taken: Taken, on_end: Callable[[], None]) -> None:
         batch = MessageBatch(self._feed.queue, taken.messages, taken.backlog)
         leases = [message.lease for message in taken.messages]
         began = monotonic()

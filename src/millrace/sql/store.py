@@ -38,6 +38,7 @@ class SqlStore:
         self.close = self._database.close
 
     async def send(self, queue_id: str, messages_: Sequence[Stamped], once: Once | None = None) -> Backlog:
+        self._wake({queue_id})  # whoever waits then receives in the same transaction, behind the same fsync
         return await self._database.write_merged(messages.send, Sending(queue_id, messages_, once))
 
     async def receive(
