@@ -2,7 +2,8 @@
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -12,10 +13,11 @@ from millrace.batch import MessageBatch
 from millrace.broker import Broker
 from millrace.catalog import Catalog
 from millrace.clock import wall_ms
+from millrace.consumer import Consumer, ConsumerSettings
 from millrace.handlers import as_call
 from millrace.ids import new_id
 from millrace.message import Stamped
-from millrace.queue import Consumer, ConsumerSettings, Queue
+from millrace.queue import Queue
 from millrace.runtime.consumer import QueueConsumer
 from millrace.runtime.feed import QueueFeed
 from millrace.settlement import Ack
@@ -166,44 +168,31 @@ async def _drains(rig: Rig, folder: Path, table: Table, send: float) -> float:
         await rig.send(60_000, per_send=100, callers=8)
         return await rig.drain(60_000, workers)
 
-    empty = {}
-    for workers in (1, 2):
-        empty[workers] = await _beside(
-            table,
-            f"receive + settle by 100, depth 0, {workers} in flight",
-            folder,
-            100,
-            lambda w=workers: from_empty(w),
-            0.3,
-        )
-
     async def consumed() -> float:
         await rig.send(60_000, per_send=100, callers=8)
         return await rig.consume(60_000)
 
+    empty = {}
+    for workers in (1, 2):
+        name = f"receive + settle by 100, depth 0, {workers} in flight"
+        empty[workers] = await _beside(table, name, folder, 100, partial(from_empty, workers), 0.3)
     await _beside(table, "consumer end to end, depth 0", folder, 100, consumed, 0.22)
+    await _deep(rig, folder, table, send, empty)
+    return empty[2]
+
+
+async def _deep(rig: Rig, folder: Path, table: Table, send: float, empty: Mapping[int, float]) -> None:
+    """Measure the same beside a million messages, against what an empty queue gave."""
     await rig.send(DEEP, per_send=100, callers=8)
     for workers in (1, 2):
-        await _beside(
-            table,
-            f"receive + settle by 100, depth 1,000,000, {workers} in flight",
-            folder,
-            100,
-            lambda w=workers: rig.drain(60_000, w),
-            NO_SLOWER * empty[workers],
-        )
-    await _beside(
-        table,
-        "send, batches of 100, depth 1,000,000",
-        folder,
-        100,
-        lambda: rig.send(60_000, per_send=100, callers=8),
-        NO_SLOWER * send,
-    )
+        name = f"receive + settle by 100, depth 1,000,000, {workers} in flight"
+        drain = partial(rig.drain, 60_000, workers)
+        await _beside(table, name, folder, 100, drain, NO_SLOWER * empty[workers])
+    sent = partial(rig.send, 60_000, per_send=100, callers=8)
+    await _beside(table, "send, batches of 100, depth 1,000,000", folder, 100, sent, NO_SLOWER * send)
     await rig.store.purge(rig.queue.id, wall_ms())
     while await rig.store.sweep():
         pass
-    return empty[2]
 
 
 async def _latency(rig: Rig, table: Table) -> None:

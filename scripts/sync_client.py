@@ -45,6 +45,7 @@ WORDS = {
     "async_queues": "sync_queues",
     "asynchronous": "synchronous",
     "asyncio": "time",
+    "home_of_loop": "home_of_process",
 }
 DROPPED = ("async", "await")
 WRAPPER = "Awaitable"  # Awaitable[X] becomes X

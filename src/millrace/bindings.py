@@ -64,6 +64,16 @@ class Env:
         self.__dict__[name] = made
         return made
 
+    def _with(self, change: Callable[[object], object]) -> "Env":
+        """Give the same with other bindings in the place of these; `handlers` asks for it."""
+
+        def changed(value: object | None) -> object | None:
+            return change(value) if isinstance(value, QueueBinding) else value
+
+        otherwise = self.__dict__.get("_otherwise")
+        named = {name: changed(value) for name, value in self.__dict__.items() if name != "_otherwise"}
+        return Env(named, None if otherwise is None else lambda name: changed(otherwise(name)))
+
 
 def make_outgoing(
     body: object, content_type: str = "json", delay_seconds: float | None = None, headers: dict[str, str] | None = None

@@ -1,9 +1,7 @@
 """The rules of a message's way: checked and stamped on its way in, leased, settled, moved. Its store keeps it."""
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from hashlib import sha256
 from time import perf_counter
 from typing import NamedTuple, TypeVar
 
@@ -20,16 +18,15 @@ from millrace.errors import (
     MessageTooLarge,
     PullNotEnabled,
 )
+from millrace.idempotency import Once, make_once
 from millrace.ids import NewId, new_id
 from millrace.message import Backlog, Lease, Message, Outgoing, Stamped
 from millrace.queue import Queue
 from millrace.settlement import Ack, Buried, Outcome, Released, Removed, Settlement
-from millrace.store import Cleared, IsReady, Once, Received, Repeated, Store
+from millrace.store import Cleared, IsReady, Received, Repeated, Store
 from millrace.telemetry import Telemetry
 
 T = TypeVar("T")
-
-IDEMPOTENCY_KEY = re.compile(f"[ -~]{{1,{limits.IDEMPOTENCY_KEY_CHARACTERS}}}")
 
 
 class Broker:
@@ -58,7 +55,7 @@ class Broker:
         """
         now_ms = self._clock()
         stamped = self._stamp(queue, message, None, now_ms, max_bytes)
-        once = None if idempotency_key is None else _once(idempotency_key, [message], None)
+        once = None if idempotency_key is None else make_once(idempotency_key, [message], None)
         backlog = await self._store_messages(queue, [stamped], len(stamped.body), once)
         return backlog.first_id if isinstance(backlog, Repeated) else stamped.id, backlog
 
@@ -88,7 +85,7 @@ class Broker:
         size = sum(len(message.body) for message in stamped)
         if size > limits.BATCH_BYTES:
             raise BatchTooLarge(f"batch size of {size} bytes exceeds limit of {limits.BATCH_BYTES} bytes")
-        once = None if idempotency_key is None else _once(idempotency_key, messages, delay_seconds)
+        once = None if idempotency_key is None else make_once(idempotency_key, messages, delay_seconds)
         return await self._store_messages(queue, stamped, size, once)
 
     async def receive(self, queue: Queue, limit: int, lease_ms: int, is_ready: IsReady | None = None) -> Received:
@@ -243,7 +240,6 @@ def pull_terms(
 
     Raises:
         PullNotEnabled: the queue has no consumer of type http_pull, or worker for a worker.
-        DeliveryPaused: the queue is paused.
         InvalidRequest: a number out of range.
     """
     kind = queue.consumer.type if queue.consumer else None
@@ -272,25 +268,6 @@ def report_cleared(telemetry: Telemetry, cleared: Sequence[Cleared]) -> None:
         counts[group.event, group.account_id, group.queue] += group.count
     for (event, account_id, queue), count in counts.items():
         telemetry.emit(event, account_id=account_id, queue=queue, count=count)
-
-
-def _once(key: str, messages: Sequence[Outgoing], delay_seconds: float | None) -> Once:
-    """Sum up a send: bodies, content types and delays as given, whatever the queue's own delay is by now."""
-    if IDEMPOTENCY_KEY.fullmatch(key) is None:
-        raise InvalidMessage(
-            f"the idempotency key is {key[:40]!r}, {len(key)} characters; "
-            f"expected 1 to {limits.IDEMPOTENCY_KEY_CHARACTERS} printable ASCII characters"
-        )
-    content = sha256(_delay_text(delay_seconds))
-    for message in messages:
-        content_type, delay = message.content_type.encode(), _delay_text(message.delay_seconds)
-        content.update(b"\n%b %b %d\n" % (content_type, delay, len(message.body)))
-        content.update(message.body)
-    return Once(key_hash=sha256(key.encode()).digest(), content_hash=content.digest())
-
-
-def _delay_text(delay_seconds: float | None) -> bytes:
-    return b"-" if delay_seconds is None else repr(float(delay_seconds)).encode()
 
 
 def _checked_delay(delay_seconds: float | None, error: type[InvalidInput]) -> float | None:

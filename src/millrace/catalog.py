@@ -6,18 +6,11 @@ from typing import Any
 import msgspec
 
 from millrace.clock import Clock
+from millrace.consumer import Consumer, check_dead_letters, make_consumer
 from millrace.errors import ConsumerExists, ConsumerNotFound, InvalidRequest, QueueNameTaken, QueueNotFound
 from millrace.ids import NewId, NewSecret, new_id, new_push_secret
-from millrace.queue import (
-    Consumer,
-    Queue,
-    QueueSettings,
-    change_queue_settings,
-    check_backlog_limits,
-    check_dead_letters,
-    check_queue_name,
-    make_consumer,
-)
+from millrace.names import check_queue_name
+from millrace.queue import Queue, QueueSettings, change_queue_settings, check_backlog_limits
 from millrace.store import Store
 
 

@@ -12,7 +12,7 @@ import msgspec
 from millrace import limits
 from millrace.errors import ConfigurationError, InvalidInput
 from millrace.http.app import is_loopback
-from millrace.queue import check_account_id
+from millrace.names import check_account_id
 
 OFF = ("0", "false", "no", "off")
 

@@ -22,7 +22,7 @@ from millrace.telemetry import Telemetry
 class QueueNeed(msgspec.Struct, frozen=True, kw_only=True):
     """A queue that an application wants to find: made when it is missing, never changed afterwards.
 
-    `consumer` holds the arguments of `millrace.queue.make_consumer`.
+    `consumer` holds the arguments of `millrace.consumer.make_consumer`.
     """
 
     name: str

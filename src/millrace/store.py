@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from millrace.idempotency import Once
 from millrace.message import Backlog, Lease, Message, Stamped
 from millrace.queue import Queue
 from millrace.settlement import Outcome, Settlement
@@ -34,13 +35,6 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
     next_due_at_ms: int | None = None
     cleared: list[Cleared] = []
     unfinished: bool = False
-
-
-class Once(msgspec.Struct, frozen=True, kw_only=True):
-    """The idempotency key of a send, and what is sent with it, as SHA-256 of both."""
-
-    key_hash: bytes
-    content_hash: bytes
 
 
 class Repeated(Backlog, frozen=True):

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -243,6 +244,7 @@ def test_a_stopped_consumer_finishes_its_batch_and_leaves_no_lease(
     ("arguments", "key", "code", "sentence"),
     [
         (FLAGS, "sk_live_wrong", 3, "Authentication"),
+        ((*FLAGS, "--processes", "2"), "sk_live_wrong", 3, "Authentication"),
         (FLAGS, None, 3, "MILLRACE_TOKEN"),
         (("--queue", "work", "--handler", "work:missing"), KEY, 1, "missing"),
         (("--queue", "work", "--handler", "nowhere:handle"), KEY, 1, "nowhere"),
@@ -257,6 +259,65 @@ def test_a_consumer_that_cannot_work_says_why(
 
     assert consumer.process.wait(20) == code
     wait_until(lambda: sentence in consumer.output.decode(), 5, consumer.output.decode())
+
+
+def test_a_queue_that_the_server_pushes_itself_is_no_queue_to_consume(server: Server, tmp_path: Path) -> None:
+    server.create_queue("pushed", consumer={"type": "http_push", "url": "https://example.com/hook"})
+
+    consumer = Consumer(tmp_path, server.url, "--queue", "pushed", "--handler", "work:handle", "--processes", "2")
+
+    assert consumer.process.wait(20) == 1
+    wait_until(lambda: b"consumer of type http_push" in consumer.output, 5, consumer.output.decode())
+
+
+def test_a_key_of_one_queue_with_the_role_consumer_is_enough(
+    stopped: Server, tmp_path: Path, consumers: list[Consumer]
+) -> None:
+    queue = a_queue(stopped.start())
+    key = stopped.call("POST", "/api/keys", {"role": "consumer", "queues": ["work"]}).json["secret"]
+    send(stopped, queue, range(3))
+
+    consumers.append(Consumer(tmp_path, stopped.url, *FLAGS, key=key))
+
+    wait_until(lambda: is_empty(stopped, queue), 15, consumers[0].output.decode())
+
+
+def test_children_of_a_killed_process_end_also_while_the_server_is_away(
+    tmp_path: Path, consumers: list[Consumer]
+) -> None:
+    consumers.append(Consumer(tmp_path, "http://127.0.0.1:1", *FLAGS, "--processes", "2"))
+    wait_until(lambda: len(_children(consumers[0])) == 2, 15, "they do not start")
+    children = _children(consumers[0])
+
+    consumers[0].kill()
+
+    wait_until(lambda: not any(map(_is_alive, children)), 10, "they outlive their parent")
+
+
+def test_a_signal_that_reaches_a_process_twice_lets_it_finish(
+    stopped: Server, tmp_path: Path, consumers: list[Consumer]
+) -> None:
+    queue = a_queue(stopped.start())
+    slow = "async def handle(batch):\n    note(batch.messages[0], 'began')\n    await asyncio.sleep(0.5)\n"
+    consumers.append(Consumer(tmp_path, stopped.url, *FLAGS, "--processes", "2", program=slow))
+    send(stopped, queue, range(1))
+    wait_until(lambda: len(consumers[0].rows()) == 1, 15, "nothing is handled")
+
+    os.kill(consumers[0].rows()[0]["pid"], signal.SIGTERM)
+    time.sleep(0.1)  # as long as a supervisor takes to come to the parent
+    code = consumers[0].stop()
+
+    assert (code, backlog(stopped, queue)) == (0, 0)
+
+
+def _children(consumer: Consumer) -> list[int]:
+    number = consumer.process.pid
+    return [int(child) for child in Path(f"/proc/{number}/task/{number}/children").read_text().split()]
+
+
+def _is_alive(number: int) -> bool:
+    status = Path(f"/proc/{number}/stat")
+    return status.exists() and status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
 
 
 def _assert_no_overlap(rows: list[dict[str, Any]]) -> None:

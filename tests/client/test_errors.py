@@ -48,6 +48,24 @@ def test_a_refusal_has_its_class_status_and_code(asking, recorded, status, code,
     assert str(error) == f"as it is [code: {code}]"
 
 
+def test_a_refusal_under_a_status_of_success_is_one(asking, recorded):
+    recorded.replies.append(Reply(200, refusal(11000, "queue not found")))
+
+    error = asking()
+
+    assert type(error) is errors.QueueNotFound
+    assert (error.status, error.code) == (200, 11000)
+
+
+def test_a_deletion_that_was_refused_under_a_status_of_success_did_not_happen(make_client, recorded):
+    client = make_client(recorded.url)
+    client.metrics("my-queue")
+    recorded.replies.append(Reply(200, refusal(10000, "not this one")))
+
+    with pytest.raises(errors.MillraceError, match="not this one"):
+        client.delete_queue("my-queue")
+
+
 def test_cloudflares_ray_is_a_correlation_id(asking, recorded):
     recorded.replies.append(Reply(500, refusal(15000, "unknown"), {"CF-Ray": "230b030023ae2822-SJC"}))
 
@@ -120,6 +138,13 @@ def test_a_url_that_is_none_is_said_at_once(make_client, url):
         make_client(url)
 
 
+def test_a_password_in_a_url_is_refused_and_not_shown(make_client):
+    with pytest.raises(errors.ConfigurationError, match="give the key as the token") as raised:
+        make_client("http://me:secret@127.0.0.1:1")
+
+    assert "secret" not in str(raised.value)
+
+
 @pytest.mark.parametrize("name", ["\ud800", "a/../b?c", "ä ö"])
 def test_any_name_may_be_asked_for(make_client, recorded, name):
     with pytest.raises((errors.QueueNotFound, errors.InvalidInput)):
@@ -143,6 +168,35 @@ def test_an_idempotency_key_that_no_header_can_carry_is_refused(make_client, rec
 def test_a_message_of_a_batch_that_is_none_is_said_with_its_keys(make_client, recorded, message):
     with pytest.raises(errors.InvalidMessage, match="expected a mapping with body"):
         make_client(recorded.url).send_batch("my-queue", [message])
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf")])
+def test_a_delay_that_json_has_not_is_refused_before_anything_is_sent(make_client, recorded, seconds):
+    client = make_client(recorded.url)
+
+    for call in (
+        lambda: client.send("my-queue", 1, delay_seconds=seconds),
+        lambda: client.send_batch("my-queue", [{"body": 1}], delay_seconds=seconds),
+        lambda: client.settle("my-queue", retries=[("lease", seconds)]),
+    ):
+        with pytest.raises(errors.InvalidMessage, match="expected 0 to 86400"):
+            call()
+
+    assert recorded.asked == []
+
+
+def test_one_lease_in_place_of_several_is_not_taken_for_its_letters(make_client, recorded):
+    client = make_client(recorded.url)
+    (delivery, _) = client.receive("my-queue")
+
+    for call in (
+        lambda: client.settle("my-queue", delivery),
+        lambda: client.settle("my-queue", retries=delivery.lease_id),
+        lambda: client.extend("my-queue", delivery.lease_id, 1000),
+        lambda: client.discard("my-queue", "ref-1"),
+    ):
+        with pytest.raises(errors.InvalidInput, match="expected a list of them"):
+            call()
 
 
 @pytest.fixture

@@ -66,6 +66,11 @@ def test_the_pause_before_another_try(found, tried, once, expected):
     assert pause_seconds(found, tried, 0, RETRIES, chance=1, once=once) == expected
 
 
+@pytest.mark.parametrize("header", ["inf", "nan", "1e999", "soon"])
+def test_a_retry_after_that_names_no_time_counts_as_none(header):
+    assert Answer(429, {"retry-after": header}, b"").retry_after is None
+
+
 def test_chance_shortens_a_pause_to_half_at_most():
     assert pause_seconds(Answer(503, {}, b""), 1, 0, RETRIES, chance=0, once=False) == 0.125
 

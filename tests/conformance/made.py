@@ -3,8 +3,9 @@
 from itertools import count
 from typing import Any
 
+from millrace.consumer import Consumer, ConsumerSettings
 from millrace.message import Message, Stamped
-from millrace.queue import Consumer, ConsumerSettings, Queue, QueueSettings
+from millrace.queue import Queue, QueueSettings
 from millrace.settlement import Ack, Outcome, Retry
 from millrace.store import Received
 

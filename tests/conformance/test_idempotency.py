@@ -7,10 +7,11 @@ import pytest
 
 from millrace.broker import Broker
 from millrace.errors import BacklogFull, IdempotencyKeyReused, InvalidMessage
+from millrace.idempotency import Once
 from millrace.limits import ROWS_PER_TRANSACTION
 from millrace.message import ContentType, Outgoing
 from millrace.runtime.reaper import Reaper
-from millrace.store import Once, Repeated
+from millrace.store import Repeated
 from millrace.telemetry import Telemetry
 from tests.conformance.made import Bench, queue, stamped
 

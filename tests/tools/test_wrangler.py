@@ -2,53 +2,16 @@
 
 import json
 import re
-import shlex
-import shutil
-import tempfile
 import uuid
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support import Server
-from tests.tools.conftest import Node
 
 pytestmark = pytest.mark.xdist_group("cloudflare-tools")
 
-PROGRAM = "node_modules/wrangler/bin/wrangler.js"
 SUBSCRIPTIONS = "/event_subscriptions/subscriptions"
-
-Wrangler = Callable[..., str]
-
-
-@pytest.fixture
-def wrangler(node: Node, server: Server) -> Iterator[Wrangler]:
-    """Run a wrangler command, check its exit code, and give what it printed.
-
-    It runs in a folder of its own with no project above it, since it reads the wrangler files it finds there.
-    """
-    folder = Path(tempfile.mkdtemp(prefix="wrangler-"))
-
-    def run(command: str, *, code: int = 0, account: str | None = "local", token: str | None = None) -> str:
-        environ = {
-            "CI": "1",
-            "CLOUDFLARE_API_BASE_URL": f"{server.url}/client/v4",
-            "CLOUDFLARE_API_TOKEN": token or server.key,
-            "WRANGLER_HIDE_BANNER": "true",
-            "WRANGLER_LOG_PATH": str(folder / "logs"),
-            "WRANGLER_SEND_ERROR_REPORTS": "false",
-            "WRANGLER_SEND_METRICS": "false",
-            "XDG_CONFIG_HOME": str(folder / "config"),
-            **({"CLOUDFLARE_ACCOUNT_ID": account} if account else {}),
-        }
-        ran = node(PROGRAM, *shlex.split(command), cwd=folder, environ=environ)
-        assert ran.code == code, ran
-        return ran.out + ran.err
-
-    yield run
-    shutil.rmtree(folder)
 
 
 @pytest.fixture

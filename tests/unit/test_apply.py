@@ -3,9 +3,11 @@
 import pytest
 
 from millrace.catalog import Catalog
-from millrace.cli.apply import apply, attach_handlers, plan_file
+from millrace.cli.apply import apply, attach_handlers, check_handlers, plan_file
+from millrace.cli.check import check_urls
 from millrace.clock import wall_ms
-from millrace.errors import ConfigurationError, InvalidRequest
+from millrace.errors import ConfigurationError, InvalidQueueName, InvalidRequest
+from millrace.resources.outbound import Outbound
 from millrace.sql.connection import prepare
 from millrace.sql.store import SqlStore
 from tests.unit.wrangler_files import read_toml
@@ -245,3 +247,46 @@ async def test_consumers_of_a_program_stay_although_the_file_has_the_same_script
     await attach_handlers(catalog, "acc", {"hello": lambda batch: None})
 
     assert await applied(catalog, tmp_path, 'name = "app"\n') == []
+
+
+PULLED = '[[queues.consumers]]\nqueue = "q"\ntype = "http_pull"\n'
+
+
+async def test_a_program_is_refused_before_a_file_makes_its_queue_one_for_pulling(catalog, tmp_path):
+    file = read_toml(tmp_path, PULLED)
+
+    with pytest.raises(ConfigurationError) as refused:
+        await check_handlers(catalog, "acc", {"other": print, "q": print}, file, {})
+
+    assert str(refused.value).endswith(
+        'wrangler.toml:3: "queues.consumers[0].type" is "http_pull"; '
+        'expected "worker", since a handler of the program is for this queue'
+    )
+    assert await catalog.queues("acc") == []
+
+
+async def test_a_program_may_have_the_queue_whose_consumer_the_file_gives_up(catalog, tmp_path):
+    await applied(catalog, tmp_path, PULLED)
+
+    await check_handlers(catalog, "acc", {"q": print}, read_toml(tmp_path, ""), {})
+    with pytest.raises(ConfigurationError, match="'q' has a handler, but its consumer is of type http_pull"):
+        await check_handlers(catalog, "acc", {"q": print}, None, {})
+
+
+async def test_a_handler_for_what_can_be_no_queue_is_refused(catalog):
+    with pytest.raises(InvalidQueueName, match="Queue name 'No Queue' is not valid"):
+        await check_handlers(catalog, "acc", {"No Queue": print}, None, {})
+
+
+def test_all_urls_that_lead_to_private_addresses_are_named_with_their_lines(tmp_path):
+    entries = [f'[[queues.consumers]]\nqueue = "q{host[-1]}"\ntype = "http_push"\nurl = "https://{host}/in?k=1"\n'
+               for host in ("10.0.0.1", "10.0.0.2", "hooks.example.com", "10.0.0.3")]  # fmt: skip
+
+    with pytest.raises(ConfigurationError) as refused:
+        check_urls(read_toml(tmp_path, "".join(entries)), Outbound(["10.0.0.2"]).check)
+
+    lines = [line.partition("wrangler.toml:")[2] for line in str(refused.value).splitlines()]
+    assert [line.split(" is no")[0] for line in lines] == [
+        '4: "queues.consumers[0].url": 10.0.0.1',
+        '16: "queues.consumers[3].url": 10.0.0.3',
+    ]

@@ -2,9 +2,9 @@ import math
 
 import pytest
 
-from millrace.backoff import Backoff
+from millrace.backoff import Backoff, make_backoff
+from millrace.consumer import make_consumer_settings
 from millrace.errors import InvalidConsumerSettings
-from millrace.queue import make_backoff, make_consumer_settings
 
 MIDDLE = 0.5
 FULL = {"kind": "exponential", "base_seconds": 2, "factor": 3, "cap_seconds": 60, "jitter": 0.25}

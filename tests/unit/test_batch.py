@@ -75,6 +75,19 @@ def test_what_a_handler_raises_decides_for_the_messages_it_did_not_speak_for():
     assert outcome_of(RetryLater(30)) == Retry(30)
 
 
+def test_errors_of_the_users_own_making_mean_what_their_class_means():
+    class Gone(PermanentError):
+        def __str__(self) -> str:
+            raise ValueError
+
+    class Soon(RetryLater):
+        def __init__(self) -> None:
+            """Leave the delay to the consumer."""
+
+    assert outcome_of(Gone()) == Reject("PermanentError")
+    assert outcome_of(Soon()) == Retry()
+
+
 async def test_a_handler_gets_as_many_arguments_as_it_takes():
     seen = []
 

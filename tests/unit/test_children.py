@@ -29,7 +29,7 @@ from millrace.telemetry import Telemetry
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 HANDLERS = """
-import asyncio, ctypes, os, subprocess, tempfile, threading
+import asyncio, ctypes, multiprocessing, os, subprocess, tempfile, threading
 from millrace.handlers import PermanentError, RetryLater, each
 
 async def mixed(batch):
@@ -48,6 +48,21 @@ async def permanent(batch):
 async def later(batch):
     raise RetryLater(7)
 
+class Later(RetryLater):
+    def __init__(self): ...
+
+async def later_some_time(batch):
+    raise Later
+
+async def forking(batch):
+    os.fork()
+
+def ending_a_fork(batch):
+    fork = multiprocessing.get_context("fork").Process(target=threading.Event().wait)
+    fork.start()
+    fork.terminate()
+    fork.join()
+
 async def all_again(batch):
     batch.retry_all(delay_seconds=3)
 
@@ -63,8 +78,11 @@ async def sending(batch, env):
     await env.OUT.send({"name": env.NAME}, delay_seconds=9)
 
 def sending_in_a_thread(batch, env, ctx):
-    asyncio.run(env.OUT.send("from a loop of its own"))
-    ctx.wait_until(env.OUT.send("from the handlers' loop"))
+    env.OUT.send("waited for")
+    asyncio.run(sending_in_a_loop(env))
+
+async def sending_in_a_loop(env):
+    await env.OUT.send("from a loop of its own")
 
 async def counting(batch, env):
     backlog = await env.OUT.metrics()
@@ -83,6 +101,11 @@ async def printing(batch, env):
     print("printed by a handler")
 
 async def dying(batch):
+    os._exit(7)
+
+async def dying_after_a_start(batch, env):
+    child = subprocess.Popen(["sleep", "100"])
+    await env.OUT.send(child.pid)
     os._exit(7)
 
 def crashing(batch):
@@ -235,6 +258,8 @@ OUTCOMES = [
     ("broken", [Ack(), *[Retry(reason="ValueError")] * 3]),
     ("permanent", [Reject("gone for good")] * 4),
     ("later", [Retry(7)] * 4),
+    ("later_some_time", [Retry()] * 4),
+    ("ending_a_fork", [Ack()] * 4),
     ("all_again", [Retry(3)] * 4),
     ("leaving", [Retry(reason="RuntimeError")] * 4),
     ("one_by_one", [Ack(), Retry(reason="OSError"), Ack(), Ack()]),
@@ -290,8 +315,8 @@ async def test_a_handler_counts_a_backlog(house):
 async def test_a_plain_function_sends_from_its_thread(house):
     await house.children.call(batch("sending_in_a_thread"), None)
 
+    assert await house.told_by_a_handler() == "waited for"
     assert await house.told_by_a_handler() == "from a loop of its own"
-    assert await house.told_by_a_handler() == "from the handlers' loop"
 
 
 @pytest.mark.parametrize(
@@ -343,6 +368,53 @@ async def test_at_its_time_limit_a_handler_that_blocks_ends_with_all_it_started_
     assert call.cancelled()
     assert [message.outcome for message in held.messages] == [Ack(), None]
     assert [is_gone(pid) for pid in pids] == [True, True]
+
+
+async def test_a_fork_that_comes_back_out_of_the_handler_does_not_speak_for_it(new_house):
+    house = new_house(["forking"], size=1)
+    await house.children.start()
+
+    ends = [await handled(house, batch("forking")) for _ in range(5)]
+    await house.children.stop()
+
+    assert ends == [[Ack(), Ack()]] * 5
+    assert house.told == []
+
+
+async def test_what_a_handler_has_started_ends_with_its_process(house):
+    await handled(house, batch("dying_after_a_start"))
+
+    assert is_gone(await house.told_by_a_handler())
+
+
+async def test_a_queue_that_costs_processes_takes_no_warm_one_of_another_queue(new_house):
+    house = new_house(["telling", "dying"])
+    await house.children.start()
+    await handled(house, batch("dying"))
+    await handled(house, batch("telling"))
+    warm = await house.told_by_a_handler()
+
+    await handled(house, batch("dying"))
+    await handled(house, batch("telling"))
+
+    assert await house.told_by_a_handler() == warm
+    await house.children.stop()
+
+
+async def test_of_those_who_wait_for_a_process_the_queue_that_has_the_fewest_goes_first(new_house):
+    house = new_house(["waiting_for_go", "telling"], size=2)
+    await house.children.start()
+    many = [asyncio.create_task(handled(house, batch("waiting_for_go"))) for _ in range(2)]
+    await asyncio.wait(many, timeout=0)
+    one = asyncio.create_task(handled(house, batch("telling")))
+
+    first, second, third = [await house.told_by_a_handler() for _ in range(3)]
+
+    assert [type(first), type(second), type(third)] == [str, int, str]
+    let_go(first)
+    let_go(third)
+    await asyncio.gather(one, *many)
+    await house.children.stop()
 
 
 async def test_a_queue_whose_handler_hangs_does_not_stop_the_other(house):
@@ -461,7 +533,7 @@ WRONG = [
     ({"handlers": {"a": "jobs:rum"}}, "a", "run"),
     ({"handlers": {"a": "stops.py:run"}}, "a", "SystemExit"),
     ({"handlers": {"a": "jobs:four"}}, "a", "four"),
-    ({"handlers": {"a": "dies:run"}}, None, "the handler's process ended with exit code 9"),
+    ({"handlers": {"b": "jobs:run", "a": "dies:run"}}, "a", "the handler's process ended with exit code 9"),
     ({"handlers": {"a": "jobs:run"}, "main": "jobs.py", "main_queues": ("b",)}, None, "queue"),
 ]
 

@@ -3,8 +3,10 @@ import shutil
 import socket
 import ssl
 import subprocess
+import threading
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -333,6 +335,30 @@ async def test_a_name_that_nobody_knows_is_a_failure():
         OutboundFailed, match=r"nobody\.example: its address cannot be found: Name or service not known"
     ):
         await post(Outbound(resolve=nobody), "http://nobody.example/")
+
+
+async def test_a_name_that_hangs_does_not_hold_up_another(monkeypatch: pytest.MonkeyPatch):
+    gate, look_up = threading.Event(), socket.getaddrinfo
+
+    def look_up_or_hang(host: str, *arguments: Any, **named: Any) -> Any:
+        if host == "hangs.example":
+            gate.wait(10)
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return look_up(host, *arguments, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up_or_hang)
+    async with receiving() as receiver:
+        outbound = Outbound(["localhost"])
+        hanging = [asyncio.create_task(post(outbound, "http://hangs.example/")) for _ in range(40)]
+        await asyncio.sleep(0)
+        got = await post(outbound, f"http://localhost:{receiver.port}/")
+        gate.set()
+        ends = await asyncio.gather(*hanging, return_exceptions=True)
+
+    assert got.status == 200
+    assert {str(end) for end in ends} == {
+        "hangs.example: its address cannot be found: Temporary failure in name resolution"
+    }
 
 
 async def test_the_system_is_asked_for_a_name():

@@ -4,7 +4,8 @@ import msgspec
 import pytest
 
 from millrace.cli.plan import SetConsumer, plan
-from millrace.queue import Queue, QueueSettings, make_consumer
+from millrace.consumer import make_consumer
+from millrace.queue import Queue, QueueSettings
 from tests.unit.wrangler_files import read_toml
 
 CONSUMER = '[[queues.consumers]]\nqueue = "q"\n'

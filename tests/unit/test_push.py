@@ -284,6 +284,27 @@ async def test_another_url_begins_anew():
         assert await rig.push(orders(1)) == [Ack()]
 
 
+async def test_what_an_older_url_did_says_nothing_about_the_present_one():
+    all_came, gate = asyncio.Event(), asyncio.Event()
+
+    async def fail_later(receiver: Receiver) -> bytes:
+        if len(receiver.requests) == 5:
+            all_came.set()
+        await gate.wait()
+        return answer(500)
+
+    async with receiving(lambda request: fail_later(broken)) as broken, receiving() as mended:
+        rig = Rig(broken.url)
+        old = asyncio.gather(*(rig.fail(orders(1)) for _ in range(5)))
+        await all_came.wait()
+        rig.target = Target(url=mended.url, secret=SECRET, policy=rig.target.policy)
+        await rig.push(orders(1))
+        gate.set()
+
+        assert await old == [[Postpone(0)]] * 5
+        assert rig.pusher.seconds_until_ready() == 0
+
+
 async def test_an_hour_of_failures_costs_a_message_few_attempts_and_the_url_few_requests():
     async with receiving(lambda request: answer(500)) as receiver:
         rig = Rig(receiver.url, dead_letter_queue=None)

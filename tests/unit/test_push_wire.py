@@ -99,6 +99,7 @@ def test_a_retry_may_leave_the_delay_and_a_rejection_the_reason_to_us():
         ({"ackAll": True, "retryBatch": {"retry": True}}, [Retry(), Retry(), Retry()]),
         ({"ackAll": True, "retryMessages": [{"msgId": "a", "delaySeconds": 5}]}, [Retry(5), Ack(), Ack()]),
         ({"retryMessages": [{"msgId": "c"}]}, [Ack(), Ack(), Retry()]),
+        ({"outcome": "exception", "explicitAcks": ["a"]}, [Ack(), *[Retry(reason="exception")] * 2]),
         (
             {"outcome": "exception", "ackAll": False, "retryBatch": {"retry": False}, "explicitAcks": ["a"]},
             [Ack(), Retry(reason="exception"), Retry(reason="exception")],

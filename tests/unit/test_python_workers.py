@@ -251,6 +251,7 @@ async def test_json_console_and_the_rest_of_js_do_what_their_names_say(run, caps
 async def test_a_module_with_everything_else_of_a_worker_can_be_imported(run):
     await run(
         """
+        import asgi
         from js import Headers, Response as JsResponse, fetch as js_fetch
         from pyodide.ffi import JsException, create_once_callable
         from pyodide.http import pyfetch

@@ -1,9 +1,13 @@
 import base64
+import json
+import subprocess
+import time
 
 import pytest
 
 from millrace.access.signatures import sign, verify
 from millrace.errors import InvalidInput
+from tests.support import with_packages
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER = "whsec_" + base64.b64encode(b"another secret of the tests").decode()
@@ -87,3 +91,23 @@ def test_a_secret_that_is_none_is_refused_and_not_shown(secret):
         sign(secret, "msg", AT_S, BODY)
 
     assert "base64!" not in str(caught.value)
+
+
+def test_the_package_of_standard_webhooks_verifies_what_was_signed():
+    headers = sign(SECRET, "msg_1", round(time.time()), BODY)
+    lines = [
+        "import json, sys",
+        "from standardwebhooks import Webhook",
+        "given = json.load(sys.stdin)",
+        'Webhook(given["secret"]).verify(given["body"], given["headers"])',
+    ]
+
+    verified = subprocess.run(
+        [*with_packages("standardwebhooks==1.0.1"), "python", "-c", "\n".join(lines)],
+        input=json.dumps({"secret": SECRET, "body": BODY.decode(), "headers": headers}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert verified.returncode == 0, verified.stderr

@@ -327,3 +327,18 @@ class TestEnvironments:
         path = write(tmp_path, '{"env": {"staging": 1}}', "wrangler.json")
 
         assert refusal(path, "staging") == f'{path}:1: The field "env.staging" should be an object but got 1.'
+
+    @pytest.mark.parametrize(
+        ("value", "environment", "warning"),
+        [
+            ({"queue": {}}, None, 'Unexpected fields found in top-level field: "queue"; is "queues" meant?'),
+            (
+                {"env": {"staging": {"queue": {}}}},
+                "staging",
+                'Unexpected fields found in env.staging field: "queue"; is "queues" meant?',
+            ),
+            ({"triggers": {"cron": []}}, None, 'Unexpected fields found in triggers field: "cron"'),
+        ],
+    )
+    def test_a_misspelt_section_is_not_left_out_in_silence(self, tmp_path, value, environment, warning):
+        assert warnings(read_json(tmp_path, value, environment)) == [warning]

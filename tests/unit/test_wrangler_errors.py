@@ -162,7 +162,22 @@ class TestProblems:
     @pytest.mark.parametrize(
         ("value", "problem"),
         [
-            ({"name": 5}, 'Expected "name" to be of type string but got 5.'),
+            (
+                {"name": 5},
+                'Expected "name" to be of type string, alphanumeric and lowercase with dashes only but got 5.',
+            ),
+            (
+                {"name": "My shop"},
+                'Expected "name" to be of type string, alphanumeric and lowercase with dashes only but got "My shop".',
+            ),
+            (
+                {"queues": {"producers": [{"binding": "B", "queue": "q"}, {"binding": "B", "queue": "r"}]}},
+                "B assigned to multiple Queue bindings. Bindings must have unique names.",
+            ),
+            (
+                {"vars": {"B": "b"}, "queues": {"producers": [{"binding": "B", "queue": "q"}]}},
+                "B assigned to Queue and Environment Variable bindings. Bindings must have unique names.",
+            ),
             ({"main": ["a.py"]}, 'Expected "main" to be of type string but got ["a.py"].'),
             ({"vars": ["a"]}, 'The field "vars" should be an object but got ["a"].'),
             ({"triggers": "*"}, 'The field "triggers" should be an object but got "*".'),

@@ -21,7 +21,7 @@ from millrace.errors import (
     Unauthenticated,
 )
 from millrace.ids import NewId, new_id
-from millrace.queue import check_account_id, check_queue_name
+from millrace.names import check_account_id, check_queue_name
 from millrace.sql.transaction import Transaction
 from millrace.store import Store
 

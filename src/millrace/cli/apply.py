@@ -18,8 +18,10 @@ from millrace.cli.plan import (
 )
 from millrace.errors import ConfigurationError, QueueNameTaken
 from millrace.handlers import Handler
+from millrace.names import check_queue_name
 from millrace.queue import Queue
 from millrace.wrangler.file import WranglerFile
+from millrace.wrangler.places import Problem
 
 HANDLERS = "--app"  # what attaches the consumers of a program; no file's script has this name
 
@@ -67,6 +69,32 @@ async def _change_queue(catalog: Catalog, queue: Queue, change: Change, secrets:
             await catalog.change(account_id, queue.id, settings={"message_retention_period": seconds})
 
 
+async def check_handlers(
+    catalog: Catalog,
+    account_id: str,
+    handlers: Mapping[str, Handler],
+    file: WranglerFile | None,
+    secrets: Mapping[str, str],
+) -> None:
+    """Let a program's handlers pass if their queues could feed them once the checked file is applied.
+
+    Raises:
+        ConfigurationError: a queue's consumer is, or would be, of another type than worker.
+        InvalidQueueName: a handler is for what cannot be a queue's name.
+    """
+    queues = await catalog.queues(account_id)
+    types: dict[str, str] = {queue.name: queue.consumer.type for queue in queues if queue.consumer is not None}
+    for change in plan(file, queues, secrets) if file is not None else ():
+        match change:
+            case SetConsumer(queue=name, given=given):
+                types[name] = given["type"]
+            case DetachConsumer(queue=name):
+                del types[name]
+    for name in handlers:
+        if types.get(check_queue_name(name), "worker") != "worker":
+            raise _unfit(name, types[name], file)
+
+
 async def attach_handlers(catalog: Catalog, account_id: str, handlers: Mapping[str, Handler]) -> list[Queue]:
     """See that each handler's queue is there and has a worker consumer; give the queues.
 
@@ -80,9 +108,17 @@ async def attach_handlers(catalog: Catalog, account_id: str, handlers: Mapping[s
             given = {"type": "worker", "script_name": "app", "settings": {}, "applied_by": HANDLERS}
             await catalog.attach(account_id, queue.id, given)
         elif queue.consumer.type != "worker":
-            raise ConfigurationError(
-                f"queue {name!r} has a handler, but its consumer is of type {queue.consumer.type}; "
-                "delete that consumer first"
-            )
+            raise _unfit(name, queue.consumer.type)
         queues.append(queue)
     return queues
+
+
+def _unfit(name: str, type: str, file: WranglerFile | None = None) -> ConfigurationError:
+    entries = file.consumers if file is not None else ()
+    path = next((f"{entry.path}.type" for entry in entries if entry.queue == name), None)
+    if file is None or path is None:
+        return ConfigurationError(
+            f"queue {name!r} has a handler, but its consumer is of type {type}; delete that consumer first"
+        )
+    allowed = 'expected "worker", since a handler of the program is for this queue'
+    return file.refusal([Problem(path, f'"{path}" is "{type}"; {allowed}')])

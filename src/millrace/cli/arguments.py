@@ -68,14 +68,12 @@ def _add_consume(commands: Commands) -> None:
     consume.add_argument("--env", dest="environment", metavar="NAME", help="named environment of the file")
     _add_number(consume, "--processes", 1, 250, "how many processes do the same work (1)", default=1)
     _add_handler_seconds(consume)
-    consume.add_argument("--url", type=_url, help="server (MILLRACE_URL, CTX_URL, http://127.0.0.1:8787)")
-    consume.add_argument("--token", help="key (MILLRACE_TOKEN, CHITTY_ID_TOKEN)")
+    _add_server(consume)
 
 
-def _add_remote(parser: argparse.ArgumentParser) -> None:
+def _add_server(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", type=_url, help="server (MILLRACE_URL, CTX_URL, http://127.0.0.1:8787)")
     parser.add_argument("--token", help="key (MILLRACE_TOKEN, CHITTY_ID_TOKEN)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _add_queues(commands: Commands) -> None:
@@ -179,7 +177,8 @@ def _add_verb(verbs: Commands, name: str, run: str, does: str) -> argparse.Argum
     """Add a command that speaks to a server; `refuse` ends it as wrongly used, for rules that argparse has not."""
     verb = verbs.add_parser(name, help=does, description=f"{does[0].upper()}{does[1:]}.", allow_abbrev=False)
     verb.set_defaults(run=run, refuse=verb.error)
-    _add_remote(verb)
+    _add_server(verb)
+    verb.add_argument("--json", action="store_true", help="print JSON")
     return verb
 
 

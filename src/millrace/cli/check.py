@@ -5,18 +5,11 @@ from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 
 from millrace import limits
-from millrace.errors import InvalidInput
+from millrace.consumer import check_dead_letters, check_push_url, make_consumer, make_consumer_settings
+from millrace.errors import InvalidInput, OutboundRefused
 from millrace.jsonc import dumps
-from millrace.queue import (
-    QueueSettings,
-    change_queue_settings,
-    check_backlog_limits,
-    check_dead_letters,
-    check_push_url,
-    check_queue_name,
-    make_consumer,
-    make_consumer_settings,
-)
+from millrace.names import check_queue_name
+from millrace.queue import QueueSettings, change_queue_settings, check_backlog_limits
 from millrace.wrangler.file import ConsumerEntry, QueueLimits, WranglerFile
 from millrace.wrangler.places import Problem
 from millrace.wrangler.shapes import SETTINGS
@@ -31,6 +24,23 @@ def check_file(file: WranglerFile, secrets: Mapping[str, str]) -> None:
         ConfigurationError: it cannot; one line for each problem, with file, line, key and what is allowed.
     """
     problems = list(_problems(file, secrets))
+    if problems:
+        raise file.refusal(problems)
+
+
+def check_urls(file: WranglerFile, check: Callable[[str], object]) -> None:
+    """Let the URLs of a checked file pass if `check`, which refuses private addresses, lets them.
+
+    Raises:
+        ConfigurationError: it does not; one line for each, with file, line and key.
+    """
+    problems: list[Problem] = []
+    for entry in file.consumers:
+        try:
+            if entry.url is not None:
+                check(entry.url)
+        except OutboundRefused as error:
+            problems.append(Problem(f"{entry.path}.url", f'"{entry.path}.url": {error}'))
     if problems:
         raise file.refusal(problems)
 

@@ -7,6 +7,7 @@ import random
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
+from itertools import count
 from pathlib import Path
 from typing import cast
 
@@ -20,7 +21,7 @@ from millrace.cli.signals import stop_on_signals
 from millrace.client.address import server_of
 from millrace.client.async_calls import AsyncCalls
 from millrace.client.asynchronous import AsyncClient
-from millrace.client.feed import RemoteFeed
+from millrace.client.feed import KINDS, RemoteFeed
 from millrace.client.retries import NONE
 from millrace.clock import wall_ms
 from millrace.config import read_handler_seconds
@@ -28,8 +29,10 @@ from millrace.errors import (
     ConfigurationError,
     ConsumerExists,
     Forbidden,
+    Overloaded,
     QueueNameTaken,
     QueueNotFound,
+    RequestTimedOut,
     ServerFailed,
     ServerUnreachable,
     StoreUnavailable,
@@ -45,8 +48,10 @@ from millrace.wrangler.reading import read_wrangler
 
 SCRIPT = "consume"  # the script name of the consumers that this command attaches
 PARENT_SECONDS = 1.0
+SAME_SIGNAL_SECONDS = 1.0  # a supervisor may signal a forked process, and its parent passes on the same signal
 ANSWER_SECONDS = 30.0
 PAUSE_SECONDS, PAUSE_SECONDS_MAX = 0.5, 15.0
+TRANSIENT = (ServerUnreachable, ServerFailed, StoreUnavailable, Overloaded, RequestTimedOut)
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,14 +120,14 @@ async def consume(work: Work, parent: int | None = None) -> int:
         lines = LogLines(sys.stdout.buffer, wall_ms)
         stack.callback(lines.close)
         telemetry.subscribe(lines, *LINES)
-        stopping = stop_on_signals(telemetry, lines)
+        stopping = _stop_when_told(telemetry, lines, parent, stack)
         client = await stack.enter_async_context(AsyncClient(work.url, work.token))
         calls = AsyncCalls(
             work.url, work.token, None, retries=NONE, timeout_seconds=ANSWER_SECONDS, chance=random.random
         )
         stack.push_async_callback(calls.close)
         stack.callback(Watchdog(telemetry).stop)
-        if not await _prepare(client, list(work.handlers), telemetry, stopping):
+        if not await _is_prepared(client, work, telemetry, stopping):
             return 0
         env = _env(client, work.file)
         consumers = [
@@ -132,26 +137,51 @@ async def consume(work: Work, parent: int | None = None) -> int:
             for queue, handler in work.handlers.items()
         ]
         telemetry.emit("consumer.started", url=work.url, queues=list(work.handlers), process=os.getpid())
-        await _run_until(stopping, consumers, parent)
+        await _run_until(stopping, consumers)
         telemetry.emit("consumer.stopped")
     return 0
 
 
-async def _prepare(client: AsyncClient, queues: Sequence[str], telemetry: Telemetry, stopping: asyncio.Event) -> bool:
+def _stop_when_told(telemetry: Telemetry, lines: LogLines, parent: int | None, stack: AsyncExitStack) -> asyncio.Event:
+    """Give an event that a signal sets, or the end of the parent."""
+    if parent is None:
+        return stop_on_signals(telemetry, lines)
+    stopping = stop_on_signals(telemetry, lines, SAME_SIGNAL_SECONDS)
+    stack.callback(asyncio.create_task(_stop_without(parent, stopping)).cancel)
+    return stopping
+
+
+async def _stop_without(parent: int, stopping: asyncio.Event) -> None:
+    while os.getppid() == parent:  # noqa: ASYNC110 - nothing tells a process that its parent has ended
+        await asyncio.sleep(PARENT_SECONDS)
+    stopping.set()
+
+
+async def _is_prepared(client: AsyncClient, work: Work, telemetry: Telemetry, stopping: asyncio.Event) -> bool:
     """See that each queue is there and has a consumer, however long the server stays away; False when stopped."""
-    failures = 0
-    while not stopping.is_set():
+    preparing = asyncio.create_task(_prepare(client, work, telemetry))
+    waiting = asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait({preparing, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if preparing.done():
+            preparing.result()
+        return not stopping.is_set()
+    finally:
+        preparing.cancel()
+        waiting.cancel()
+
+
+async def _prepare(client: AsyncClient, work: Work, telemetry: Telemetry) -> None:
+    for failures in count(1):
         try:
-            for queue in queues:
+            for queue in work.handlers:
                 await _ensure_consumer(client, queue)
-        except (ServerUnreachable, ServerFailed, StoreUnavailable) as error:
-            failures += 1
+        except TRANSIENT as error:
             telemetry.emit("server.unreachable", error=str(error))
             seconds = min(PAUSE_SECONDS * 2 ** min(failures, 10), PAUSE_SECONDS_MAX)
-            await _at_most(seconds * (1 + random.random()) / 2, stopping)  # noqa: S311 - no secret hangs on it
+            await asyncio.sleep(seconds * (1 + random.random()) / 2)  # noqa: S311 - no secret hangs on it
         else:
-            return True
-    return False
+            return
 
 
 async def _ensure_consumer(client: AsyncClient, name: str) -> None:
@@ -166,6 +196,11 @@ async def _ensure_consumer(client: AsyncClient, name: str) -> None:
         if not queue["consumers"]:
             with suppress(ConsumerExists):
                 await client.create_consumer(name, type="worker", script_name=SCRIPT)
+        elif (kind := queue["consumers"][0]["type"]) not in KINDS:
+            raise ConfigurationError(
+                f"queue {name!r} has a consumer of type {kind}, to which the server itself delivers; "
+                f"remove it, or give the queue one of type {' or '.join(KINDS)}"
+            )
     except Forbidden as error:
         raise Forbidden(f"queue {name!r} or its consumer is missing, and the key may not make it: {error}") from error
 
@@ -174,28 +209,21 @@ def _env(client: AsyncClient, file: WranglerFile | None) -> Env:
     return client.bindings() if file is None else client.bindings(file=file)
 
 
-async def _run_until(stopping: asyncio.Event, consumers: Sequence[QueueConsumer], parent: int | None) -> None:
-    """Run the consumers until the event, or until the parent is gone.
+async def _run_until(stopping: asyncio.Event, consumers: Sequence[QueueConsumer]) -> None:
+    """Run the consumers until the event.
 
     Raises:
         Unauthenticated, Forbidden: a consumer's key is refused; the others stop, too.
     """
+    waiting = asyncio.create_task(stopping.wait())
     running = [asyncio.create_task(consumer.run()) for consumer in consumers]
     try:
-        while not stopping.is_set() and parent in (None, os.getppid()) and not any(task.done() for task in running):
-            waiting = asyncio.create_task(_at_most(PARENT_SECONDS, stopping))
-            await asyncio.wait({waiting, *running}, return_when=asyncio.FIRST_COMPLETED)
-            waiting.cancel()
+        await asyncio.wait({waiting, *running}, return_when=asyncio.FIRST_COMPLETED)
     finally:
+        waiting.cancel()
         for consumer in consumers:
             consumer.stop()
         ends = await asyncio.gather(*running, return_exceptions=True)
     for end in ends:
         if isinstance(end, BaseException):
             raise end
-
-
-async def _at_most(seconds: float, event: asyncio.Event) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()

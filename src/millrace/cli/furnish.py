@@ -52,11 +52,11 @@ async def furnish(
     accounts = sorted({account_id, *house.keys.accounts()})
     calls = {name: as_call(handler) for name, handler in program.handlers.items()}
     of_file = await _load(house, settings, file, program, stack)
+    for account in accounts:
+        for application in applications:  # before the file, which knows nothing of what an application's queue needs
+            await ensure_queues(house.platform, account, application.queues)
     if file is not None:
         await _apply(house, account_id, file)
-    for account in accounts:
-        for application in applications:
-            await ensure_queues(house.platform, account, application.queues)
     await ensure_queues(house.platform, account_id, program.queues)
     fed = await attach_handlers(house.catalog, account_id, program.handlers)
     env = _env(house, account_id, file)
@@ -80,10 +80,9 @@ async def _load(
     house: House, settings: Settings, file: WranglerFile | None, program: App, stack: AsyncExitStack
 ) -> _OfFile:
     """Start the child processes of the file's handlers, and make their consumers; queues of --app are its own."""
-    wanted = program_of(file) if file is not None else None
+    wanted = _without(program_of(file), program) if file is not None else None
     if file is None or wanted is None:
         return _OfFile([], (), None)
-    wanted = _without(wanted, program)
     queues = (*wanted.handlers, *wanted.main_queues)
     slots = FairSlots(settings.handler_processes, queues)
     children = Children(
@@ -109,12 +108,16 @@ async def _load(
     return _OfFile(consumers, queues, children)
 
 
-def _without(wanted: Program, program: App) -> Program:
-    return msgspec.structs.replace(
-        wanted,
-        handlers={queue: handler for queue, handler in wanted.handlers.items() if queue not in program.handlers},
-        main_queues=tuple(queue for queue in wanted.main_queues if queue not in program.handlers),
-    )
+def _without(wanted: Program | None, program: App) -> Program | None:
+    """Leave out what a program handles itself; None when nothing is left."""
+    if wanted is None:
+        return None
+    handlers = {queue: handler for queue, handler in wanted.handlers.items() if queue not in program.handlers}
+    main_queues = tuple(queue for queue in wanted.main_queues if queue not in program.handlers)
+    if not handlers and not main_queues:
+        return None
+    main = wanted.main if main_queues else None
+    return msgspec.structs.replace(wanted, handlers=handlers, main=main, main_queues=main_queues)
 
 
 async def _apply(house: House, account_id: str, file: WranglerFile) -> None:

@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from millrace.consumer import Consumer, make_consumer
 from millrace.jsonc import dumps
-from millrace.queue import Consumer, Queue, make_consumer
+from millrace.queue import Queue
 from millrace.wrangler.file import ConsumerEntry, WranglerFile
 
 SCRIPT = "local"  # the script name of consumers whose file has no name

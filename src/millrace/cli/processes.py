@@ -4,10 +4,17 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
+from contextlib import suppress
+
+from millrace.errors import Forbidden, MillraceError, Unauthenticated
 
 AGAIN_SECONDS = 1.0
-IN_VAIN = (2, 3)  # used wrongly, key refused: starting again is of no use
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+REFUSED, WRONG = 77, 78  # how a child ends when starting again is of no use; no handler ends a process so by chance
+OURS = {REFUSED: 3, WRONG: 1}  # the exit codes of the command
+CRASHED = 70
 
 
 def run_processes(count: int, work: Callable[[], int]) -> int:
@@ -26,7 +33,7 @@ class _Family:
         self._code = 0
 
     def run(self) -> int:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in SIGNALS:
             signal.signal(number, self._on_signal)
         for _ in range(self._count):
             self._fork()
@@ -37,41 +44,52 @@ class _Family:
         return self._code
 
     def _on_signal(self, number: int, frame: object) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
         self._stopping = True
-        self._signal_all(signal.SIGTERM)
+        for child in self._children:
+            with suppress(ProcessLookupError):  # reaped a moment ago
+                os.kill(child, signal.SIGTERM)
 
     def _ended(self, child: int, code: int) -> None:
-        if code in IN_VAIN:
-            self._code = code
-            self._stopping = True
-            self._signal_all(signal.SIGTERM)
-        if not self._stopping:
+        if self._stopping:
+            self._code = self._code or OURS.get(code, int(code > 0))
+        elif code in OURS:
+            self._code = OURS[code]
+            self._stop()
+        else:
             how = f"was ended by signal {-code}" if code < 0 else f"ended with {code}"
             print(f"millrace: process {child} {how}; another one takes its place", file=sys.stderr)
             time.sleep(AGAIN_SECONDS)
-        if not self._stopping:  # a signal may have come while we slept
             self._fork()
 
     def _fork(self) -> None:
-        child = os.fork()
-        if child:
+        """Start a child, unless a signal came; one that comes meanwhile waits until we know the child's id."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        child = None if self._stopping else os.fork()
+        if child == 0:
+            os.setpgid(0, 0)  # Ctrl-C is for the one that watches; it tells us
+            for number in SIGNALS:
+                signal.signal(number, signal.SIG_DFL)
+        elif child is not None:
             self._children.add(child)
-            return
-        os.setpgid(0, 0)  # Ctrl-C is for the one that watches; it tells us
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)
-        code = 1
-        try:
-            code = self._work()
-        except KeyboardInterrupt:
-            code = 130
-        except Exception as error:  # noqa: BLE001 - what a process of its own would show, too
-            print(f"millrace: {error}", file=sys.stderr)
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        if child == 0:
+            os._exit(_end_of(self._work))
 
-    def _signal_all(self, number: int) -> None:
-        for child in self._children:
-            os.kill(child, number)
+
+def _end_of(work: Callable[[], int]) -> int:
+    """Do the work of a child and give its exit code."""
+    code = CRASHED
+    try:
+        code = work()
+    except MillraceError as error:
+        print(f"millrace: {error}", file=sys.stderr)
+        code = REFUSED if isinstance(error, Unauthenticated | Forbidden) else WRONG
+    except BaseException:  # noqa: BLE001 - what a process of its own would show, too
+        traceback.print_exc()
+    with suppress(OSError, ValueError):  # nobody reads it any more
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return code

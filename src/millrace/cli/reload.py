@@ -1,4 +1,4 @@
-"""`millrace serve --reload`: run the server as a child and start it anew when a Python file changes."""
+"""`millrace serve --reload`: run the server as a child and start it anew when a Python or wrangler file changes."""
 
 import signal
 import subprocess
@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 LOOK_SECONDS = 0.5
+WATCHED = ("*.py", "wrangler.toml", "wrangler.json", "wrangler.jsonc")
 SKIPPED = {".venv", ".git", "node_modules", "__pycache__", "data"}
 
 
@@ -32,7 +33,5 @@ def run_reloading() -> int:
 
 
 def _newest_change() -> float:
-    found = [
-        path.stat().st_mtime for path in Path().rglob("*.py") if not SKIPPED.intersection(path.parts) and path.exists()
-    ]
-    return max(found, default=0.0)
+    found = (path for pattern in WATCHED for path in Path().rglob(pattern) if not SKIPPED.intersection(path.parts))
+    return max((path.stat().st_mtime for path in found if path.exists()), default=0.0)

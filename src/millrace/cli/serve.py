@@ -22,14 +22,15 @@ from millrace.access.keys import Key, Keys
 from millrace.access.scopes import Role
 from millrace.apps import events
 from millrace.apps.events.app import EventsSettings
+from millrace.cli.apply import check_handlers
 from millrace.cli.banner import Banner
-from millrace.cli.check import check_file
+from millrace.cli.check import check_file, check_urls
 from millrace.cli.furnish import furnish
 from millrace.cli.house import House
 from millrace.cli.load import load_app
 from millrace.cli.plan import plan
 from millrace.cli.signals import stop_on_signals
-from millrace.clock import clock_after
+from millrace.clock import Clock, clock_after
 from millrace.config import Settings, read_settings
 from millrace.errors import ConfigurationError, StoreRefused
 from millrace.http.app import Door
@@ -60,13 +61,13 @@ BACKLOG_CONNECTIONS = 2048
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until a signal comes."""
-    if arguments.reload:
+    if arguments.reload and not arguments.dry_run:
         from millrace.cli.reload import run_reloading
 
         return run_reloading()
     names = ("host", "port", "data", "environment", "app", "handler_seconds")
     settings = read_settings(os.environ, {name: getattr(arguments, name) for name in names})
-    file = _read_file(arguments.config, settings.environment)
+    file = _read_file(arguments.config, settings)
     if arguments.dry_run:
         return _show_changes(settings, file)
     _raise_open_files()
@@ -76,9 +77,9 @@ def run(arguments: argparse.Namespace) -> int:
         return uvloop.run(serve(settings, file, show_key=arguments.show_key))
 
 
-def _read_file(path: str | None, environment: str | None) -> WranglerFile | None:
+def _read_file(path: str | None, settings: Settings) -> WranglerFile | None:
     """Read and check the file that was named, or else the one that is found from here upwards; '' is none."""
-    warning = None
+    warning, environment = None, settings.environment
     if path is None:
         found, warning = find_wrangler(Path.cwd())
     else:
@@ -89,6 +90,7 @@ def _read_file(path: str | None, environment: str | None) -> WranglerFile | None
         return None
     file = read_wrangler(found, environment)
     check_file(file, os.environ)
+    check_urls(file, Outbound(settings.fetch_allow).check)
     return msgspec.structs.replace(file, warnings=(*((warning,) if warning else ()), *file.warnings))
 
 
@@ -96,6 +98,8 @@ def _show_changes(settings: Settings, file: WranglerFile | None) -> int:
     """Print what a start with this file would change."""
     if file is None:
         raise ConfigurationError("--dry-run needs a wrangler file; name one with --config")
+    for warning in file.warnings:
+        print(f"millrace: {warning}", file=sys.stderr)
     changes = plan(file, read_queues(settings.data, settings.account_id), os.environ)
     for change in changes:
         print(change.line)
@@ -110,39 +114,56 @@ async def serve(settings: Settings, file: WranglerFile | None, *, show_key: bool
     listener = _listen(settings.host, settings.port)
     prepared = prepare_directory(settings.data)
     async with AsyncExitStack() as stack:
-        telemetry = Telemetry()
         clock = clock_after(prepared.last)
         lines = LogLines(sys.stdout.buffer, clock)
-        telemetry.subscribe(lines, *LINES)
         stack.callback(lines.close)
-        logging.getLogger().handlers = [ForeignLogs(telemetry)]
+        telemetry, book = _listened_to(lines)
         _check_integrity(prepared, telemetry, stack)
-        store = SqlStore(str(prepared.database), clock)
-        stack.push_async_callback(store.close)
-        outbound = Outbound(settings.fetch_allow)
-        stack.push_async_callback(outbound.aclose)
-        house = House(store, telemetry, clock, outbound)
-        await house.notice_others()
+        house = await _open_house(settings, prepared, telemetry, clock, stack)
         new_secret = await _first_keys(house.keys, settings)
         applications = [events.app(house.platform, EventsSettings(settings.debug_routes, settings.events_consumer))]
+        await check_handlers(house.catalog, settings.account_id, program.handlers, file, os.environ)
         furniture = await furnish(house, settings, file, program, applications, stack)
         runner = Runner(furniture.consumers, telemetry)
-        pushing = Pushing(store, house.catalog, runner, house.push_consumer)
-        steps = [
-            (REAPER_SECONDS, Reaper(store, clock, telemetry).sweep),
-            (FOREIGN_CHANGE_SECONDS, house.notice_others),
-            (FOREIGN_CHANGE_SECONDS, pushing.follow),
-        ]
         if program.handlers:
             stack.callback(Watchdog(telemetry).stop)
-        book = MetricsBook()
-        telemetry.subscribe(book, *BOOKED)
         door = house.door([*applications, program], book, _keyless(settings))
         banner = Banner(settings, _address(listener), furniture.fed, new_secret, show_key=show_key)
         stopping = stop_on_signals(telemetry, lines)
         rooms = _Rooms(door, house.room, runner, furniture.children)
-        await _run(rooms, steps, listener, telemetry, stopping, banner)
+        await _run(rooms, _steps(house, runner), listener, telemetry, stopping, banner)
     return 0
+
+
+def _listened_to(lines: LogLines) -> tuple[Telemetry, MetricsBook]:
+    """Give the telemetry that logs and metrics subscribe to, and the metrics' book."""
+    telemetry, book = Telemetry(), MetricsBook()
+    telemetry.subscribe(lines, *LINES)
+    telemetry.subscribe(book, *BOOKED)
+    logging.getLogger().handlers = [ForeignLogs(telemetry)]
+    return telemetry, book
+
+
+async def _open_house(
+    settings: Settings, prepared: Prepared, telemetry: Telemetry, clock: Clock, stack: AsyncExitStack
+) -> House:
+    store = SqlStore(str(prepared.database), clock)
+    stack.push_async_callback(store.close)
+    outbound = Outbound(settings.fetch_allow)
+    stack.push_async_callback(outbound.aclose)
+    house = House(store, telemetry, clock, outbound)
+    await house.notice_others()
+    return house
+
+
+def _steps(house: House, runner: Runner) -> list[Step]:
+    """Give what is done again and again beside the consumers, with the seconds between."""
+    pushing = Pushing(house.store, house.catalog, runner, house.push_consumer)
+    return [
+        (REAPER_SECONDS, Reaper(house.store, house.clock, house.telemetry).sweep),
+        (FOREIGN_CHANGE_SECONDS, house.notice_others),
+        (FOREIGN_CHANGE_SECONDS, pushing.follow),
+    ]
 
 
 class _Rooms(NamedTuple):

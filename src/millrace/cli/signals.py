@@ -10,8 +10,11 @@ from millrace.telemetry import Telemetry
 SAME_SECONDS = 0.02  # supervisors send one signal to a process and to its group, which is the same process again
 
 
-def stop_on_signals(telemetry: Telemetry, lines: LogLines) -> asyncio.Event:
-    """Give an event that the first signal sets; the second one ends the process without waiting for anything."""
+def stop_on_signals(telemetry: Telemetry, lines: LogLines, same_seconds: float = SAME_SECONDS) -> asyncio.Event:
+    """Give an event that the first signal sets; the second one ends the process without waiting for anything.
+
+    Signals within `same_seconds` of the first count as the first.
+    """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     stopping_since_s = 0.0
@@ -21,7 +24,7 @@ def stop_on_signals(telemetry: Telemetry, lines: LogLines) -> asyncio.Event:
         if not stopping.is_set():
             stopping_since_s = loop.time()
             stopping.set()
-        elif loop.time() - stopping_since_s > SAME_SECONDS:
+        elif loop.time() - stopping_since_s > same_seconds:
             # A handler in a thread cannot be cancelled; what is answered is on disk.
             telemetry.emit("server.forced")
             lines.close()

@@ -20,9 +20,11 @@ def root_of(url: str) -> str:
     """Give the server's URL without the path of the v4 API.
 
     Raises:
-        ConfigurationError: not an absolute http or https URL.
+        ConfigurationError: not an absolute http or https URL, or one with a password, which every error would show.
     """
-    root = url.rstrip("/").removesuffix(V4).rstrip("/")
+    root = str(url).rstrip("/").removesuffix(V4).rstrip("/")
+    if "@" in root:
+        raise ConfigurationError("the server's URL has an '@' in it; give the key as the token, not in the URL")
     try:
         parts = urlsplit(root)
         is_right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0

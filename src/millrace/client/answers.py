@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from functools import cache
+from math import isfinite
 from types import NoneType
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
@@ -24,8 +25,8 @@ class Answer(NamedTuple):
 
     @property
     def is_success(self) -> bool:
-        """Whether the call did what it was to do."""
-        return 200 <= self.status < 300
+        """Whether the call did what it was to do; Cloudflare may say no under a status of 200."""
+        return 200 <= self.status < 300 and not _says_no(self.content)
 
     @property
     def is_final(self) -> bool:
@@ -37,9 +38,10 @@ class Answer(NamedTuple):
         """The seconds after which the server asks to try again; a date counts from the answer's own date."""
         for name, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
             try:
-                return max(0.0, float(self.headers[name]) / unit)
+                seconds = float(self.headers[name]) / unit
             except (KeyError, ValueError):
                 continue
+            return max(0.0, seconds) if isfinite(seconds) else None
         try:
             until, now = (parsedate_to_datetime(self.headers[name]) for name in ("retry-after", "date"))
             return max(0.0, (until - now).total_seconds())
@@ -80,6 +82,12 @@ class Done(msgspec.Struct, frozen=True):
     success: bool
 
 
+class Said(msgspec.Struct, frozen=True):
+    """What any answer may say of itself."""
+
+    success: bool = True
+
+
 def read_envelope(answer: Answer, type: type[T]) -> Envelope[T]:
     """Read the answer of a v4 route whose result is of this type; with NoneType there is no need of a result.
 
@@ -118,6 +126,13 @@ def read_answer(answer: Answer, type: type[T]) -> T:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _unexpected(answer, error) from None
     return found
+
+
+def _says_no(content: bytes) -> bool:
+    try:
+        return not _decoder(Said).decode(content).success
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
 
 
 def _unexpected(answer: Answer, why: Exception) -> UnexpectedAnswer:

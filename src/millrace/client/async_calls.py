@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from itertools import count
+from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from millrace.client.address import CONNECTIONS, IDLE_SECONDS, V4, connection_settings, root_of, timeouts
 from millrace.client.answers import Account, Answer, Envelope, read_envelope
+from millrace.client.homes import Home, check_free, home_of_loop
 from millrace.client.refusals import refusal_of
 from millrace.client.retries import Retries, pause_seconds
 from millrace.client.wire import content_of, quoted
@@ -48,11 +50,14 @@ class AsyncCalls:
         self._retries, self._timeout_seconds = retries, timeout_seconds
         self._chance, self._sleep = chance, sleep
         self._http: httpx2.AsyncClient | None = None
+        self._home: Home | None = None
+        self._opening = Lock()  # a client without await may be used by several threads
 
     async def close(self) -> None:
         """Close the connections."""
-        http, self._http = self._http, None
-        if http is not None:
+        http, home = self._http, self._home
+        self._http = self._home = None
+        if http is not None and home == home_of_loop():
             await http.aclose()
 
     async def account_id(self) -> str:
@@ -110,10 +115,14 @@ class AsyncCalls:
 
         try:
             response = await self._connections().request(**request)
+        except httpx2.PoolTimeout:
+            busy = f"all {CONNECTIONS} connections of this client are busy, so {self.url} could not be asked"
+            return ServerUnreachable(busy, was_connected=False)
         except httpx2.RequestError as error:
-            was_connected = not isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout)
+            was_connected = not isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
+            what = "gave no answer" if was_connected else "cannot be reached"
             why = str(error) or type(error).__name__
-            return ServerUnreachable(f"{self.url} cannot be reached: {why}", was_connected=was_connected)
+            return ServerUnreachable(f"{self.url} {what}: {why}", was_connected=was_connected)
         except httpx2.InvalidURL as error:
             raise ConfigurationError(f"the server's URL {self.url!r} is wrong: {error}") from None
         except UnicodeEncodeError:
@@ -123,7 +132,10 @@ class AsyncCalls:
     def _connections(self) -> "httpx2.AsyncClient":
         import httpx2  # it takes 0.2 s, which only those wait for who call
 
-        if self._http is None:
-            limits = httpx2.Limits(max_connections=CONNECTIONS, keepalive_expiry=IDLE_SECONDS)
-            self._http = httpx2.AsyncClient(limits=limits, **self._settings)
-        return self._http
+        home = home_of_loop()
+        with self._opening:
+            if self._http is None or self._home != home:
+                check_free(self._home, home)
+                limits = httpx2.Limits(max_connections=CONNECTIONS, keepalive_expiry=IDLE_SECONDS)
+                self._http, self._home = httpx2.AsyncClient(limits=limits, **self._settings), home
+            return self._http

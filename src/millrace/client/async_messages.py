@@ -26,7 +26,17 @@ from millrace.client.deliveries import (
     warnings_of,
 )
 from millrace.client.objects import Object
-from millrace.client.wire import given, lease_id, leases_object, message_object, new_key, part_key, parts_of
+from millrace.client.wire import (
+    delay,
+    given,
+    lease_id,
+    leases_object,
+    message_object,
+    new_key,
+    part_key,
+    parts_of,
+    several,
+)
 from millrace.errors import MillraceError
 from millrace.message import Backlog, Outgoing
 
@@ -131,7 +141,10 @@ class AsyncMessages:
 
     async def extend(self, queue: str, leases: Iterable[Leased], visibility_timeout_ms: int) -> Extended:
         """Let leases end so many milliseconds from now, while the work goes on. Cloudflare has no such call."""
-        body = {"lease_ids": [lease_id(lease) for lease in leases], "visibility_timeout_ms": visibility_timeout_ms}
+        body = {
+            "lease_ids": [lease_id(lease) for lease in several("leases", leases)],
+            "visibility_timeout_ms": visibility_timeout_ms,
+        }
         found = await self._lookup.call("POST", queue, "/messages/extend", body, type=ExtendedCount)
         return Extended(found.extended, warnings_of(found.warnings))
 
@@ -153,7 +166,7 @@ class AsyncMessages:
 
     async def discard(self, queue: str, refs: Iterable[str]) -> dict[str, str]:
         """Delete chosen messages for good, by the refs of `peek`; give a warning for each ref that named none."""
-        body = {"refs": [{"ref": ref} for ref in refs]}
+        body = {"refs": [{"ref": ref} for ref in several("refs", refs)]}
         return warnings_of((await self._lookup.call("POST", queue, "/messages/purge", body, type=Discarded)).warnings)
 
     async def metrics(self, queue: str) -> Backlog:
@@ -174,7 +187,7 @@ class AsyncMessages:
         """Send messages that are written already, in parts."""
         backlog, sent, key = None, 0, new_key(idempotency_key)
         for part, chosen in enumerate(parts_of(messages), 1):
-            body = {"messages": [message_object(message) for message in chosen], **given(delay_seconds=delay_seconds)}
+            body = {"messages": [message_object(message) for message in chosen], **delay(delay_seconds)}
             try:
                 backlog = await self._push(queue, "/batch", body, part_key(key, part))
             except MillraceError as error:

@@ -11,17 +11,18 @@ import msgspec
 from millrace import limits
 from millrace.client.async_calls import AsyncCalls
 from millrace.client.wire import quoted
+from millrace.consumer import ConsumerSettings
 from millrace.errors import DeliveryPaused, PullNotEnabled, QueueNotFound, UnexpectedAnswer
 from millrace.message import Backlog, ContentType, Lease, Message
-from millrace.queue import ConsumerSettings
 from millrace.runtime.feed import Taken
 from millrace.settlement import Ack, Outcome, Postpone, Reject, Retry
 
 T = TypeVar("T")
 
-SETTINGS_SECONDS = 30.0  # how long what was looked up is good for
+KINDS = ("worker", "http_pull")  # consumers that we may stand in for
+SETTINGS_SECONDS = 5.0  # how long what was looked up is good for
 IDLE_SECONDS = 2.0  # between looks at a queue that has nothing for us
-MARGIN_SECONDS = 10.0  # beyond the time that a pull may be held
+ANSWER_SECONDS = 10.0  # for a settlement, and beyond the time that a pull may be held
 GRACE_SECONDS = 0.5  # for a pull under way when the consumer stops
 LEASE_MS_MIN = 1_000  # a lease of nothing would deliver the same messages for ever
 OWN_METADATA = ("CF-", "Millrace-")
@@ -66,6 +67,7 @@ class RemoteFeed:
 
     confirms_first = True
     longest_pause_seconds = 15.0
+    failed_event = "server.unreachable"
 
     def __init__(self, calls: AsyncCalls, queue: str) -> None:
         self._calls, self.queue = calls, queue
@@ -77,7 +79,7 @@ class RemoteFeed:
         self._stopping = asyncio.Event()
 
     async def settings(self) -> ConsumerSettings | None:
-        """Give the consumer's settings, looked up again every half minute and whenever a call says they changed."""
+        """Give the consumer's settings, looked up again after five seconds, or when a call says they changed."""
         if monotonic() >= self._look_up_at:
             self._settings = await self._look_up()
             self._look_up_at = monotonic() + (SETTINGS_SECONDS if self._settings else 0)
@@ -91,13 +93,16 @@ class RemoteFeed:
             "wait_seconds": limits.PULL_WAIT_SECONDS,
             "worker": True,
         }
-        call = self._call("pull", body, _Pulled, timeout=limits.PULL_WAIT_SECONDS + MARGIN_SECONDS)
+        call = self._call("pull", body, _Pulled, timeout=limits.PULL_WAIT_SECONDS + ANSWER_SECONDS)
+        began = monotonic()
         try:
             pulled = await self._unless_stopped(call)
         except (DeliveryPaused, PullNotEnabled, QueueNotFound):
             self._look_up_at = 0
             pulled = None
-        if pulled is None:
+        if pulled is None or not pulled.messages:
+            if monotonic() - began < IDLE_SECONDS:  # a server that does not hold it back must not be asked at once
+                self._look_up_at = 0
             return Taken([])
         # The count that a server shows has the messages of this batch in it, as the one of a store has.
         return Taken([_message(given) for given in pulled.messages], Backlog(pulled.message_backlog_count, 0, 0))
@@ -110,13 +115,13 @@ class RemoteFeed:
 
     async def settle(self, outcomes: Sequence[tuple[Lease, Outcome]]) -> int:
         """Apply outcomes and have that confirmed."""
-        settled = await self._call("ack", _ack_body(outcomes), _Settled)
+        settled = await self._call("ack", _ack_body(outcomes), _Settled, timeout=self._seconds_within_lease())
         return len(settled.warnings)
 
     async def extend(self, leases: Sequence[Lease]) -> None:
         """Let leases end later."""
         body = {"lease_ids": [str(lease) for lease in leases], "visibility_timeout_ms": self.lease_ms}
-        await self._call("extend", body, dict[str, Any])
+        await self._call("extend", body, dict[str, Any], timeout=self._seconds_within_lease())
 
     def wake(self) -> None:
         """Do nothing: nobody waits while there is something to take."""
@@ -134,7 +139,7 @@ class RemoteFeed:
         if not found.consumers or found.settings.delivery_paused:
             return None
         consumer = found.consumers[0]
-        if consumer.type not in ("worker", "http_pull"):
+        if consumer.type not in KINDS:
             return None
         self.lease_ms = limits.PUSH_LEASE_MS
         if consumer.type == "http_pull":
@@ -144,6 +149,10 @@ class RemoteFeed:
     async def _call(self, verb: str, body: Mapping[str, Any], type: type[T], timeout: float | None = None) -> T:
         path = f"/queues/{quoted(self._queue_id)}/messages/{verb}"
         return (await self._calls.v4("POST", path, body, type=type, timeout=timeout)).result
+
+    def _seconds_within_lease(self) -> float:
+        """Give the time for an answer that leaves time for another try while the lease lasts."""
+        return max(0.5, min(ANSWER_SECONDS, self.lease_ms / 3000))
 
     async def _unless_stopped(self, call: Coroutine[Any, Any, T]) -> T | None:
         """Let a call end by itself; once the consumer stops it has half a second left."""

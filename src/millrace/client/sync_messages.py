@@ -27,7 +27,17 @@ from millrace.client.deliveries import (
 )
 from millrace.client.objects import Object
 from millrace.client.sync_lookup import Lookup
-from millrace.client.wire import given, lease_id, leases_object, message_object, new_key, part_key, parts_of
+from millrace.client.wire import (
+    delay,
+    given,
+    lease_id,
+    leases_object,
+    message_object,
+    new_key,
+    part_key,
+    parts_of,
+    several,
+)
 from millrace.errors import MillraceError
 from millrace.message import Backlog, Outgoing
 
@@ -132,7 +142,10 @@ class Messages:
 
     def extend(self, queue: str, leases: Iterable[Leased], visibility_timeout_ms: int) -> Extended:
         """Let leases end so many milliseconds from now, while the work goes on. Cloudflare has no such call."""
-        body = {"lease_ids": [lease_id(lease) for lease in leases], "visibility_timeout_ms": visibility_timeout_ms}
+        body = {
+            "lease_ids": [lease_id(lease) for lease in several("leases", leases)],
+            "visibility_timeout_ms": visibility_timeout_ms,
+        }
         found = self._lookup.call("POST", queue, "/messages/extend", body, type=ExtendedCount)
         return Extended(found.extended, warnings_of(found.warnings))
 
@@ -154,7 +167,7 @@ class Messages:
 
     def discard(self, queue: str, refs: Iterable[str]) -> dict[str, str]:
         """Delete chosen messages for good, by the refs of `peek`; give a warning for each ref that named none."""
-        body = {"refs": [{"ref": ref} for ref in refs]}
+        body = {"refs": [{"ref": ref} for ref in several("refs", refs)]}
         return warnings_of((self._lookup.call("POST", queue, "/messages/purge", body, type=Discarded)).warnings)
 
     def metrics(self, queue: str) -> Backlog:
@@ -175,7 +188,7 @@ class Messages:
         """Send messages that are written already, in parts."""
         backlog, sent, key = None, 0, new_key(idempotency_key)
         for part, chosen in enumerate(parts_of(messages), 1):
-            body = {"messages": [message_object(message) for message in chosen], **given(delay_seconds=delay_seconds)}
+            body = {"messages": [message_object(message) for message in chosen], **delay(delay_seconds)}
             try:
                 backlog = self._push(queue, "/batch", body, part_key(key, part))
             except MillraceError as error:

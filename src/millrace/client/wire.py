@@ -3,16 +3,19 @@
 import base64
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from math import isfinite
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import msgspec
 
 from millrace import limits
-from millrace.client.deliveries import Leased
+from millrace.client.deliveries import Delivery, Leased, Peeked
 from millrace.errors import InvalidInput, InvalidMessage
 from millrace.ids import new_id
 from millrace.message import ContentType, Outgoing
+
+T = TypeVar("T")
 
 ID_CHARACTERS = 32
 KEY = re.compile(r"[!-~](?:[ -~]{0,253}[!-~])?")
@@ -63,8 +66,18 @@ def message_object(message: Outgoing) -> dict[str, Any]:
     """
     if message.headers:
         raise InvalidMessage("headers go with messages that are sent within the server only; send without them")
-    written = {"body": _body(message), "content_type": message.content_type}
-    return written if message.delay_seconds is None else {**written, "delay_seconds": message.delay_seconds}
+    return {"body": _body(message), "content_type": message.content_type, **delay(message.delay_seconds)}
+
+
+def delay(seconds: float | None) -> dict[str, float]:
+    """Write a delay, if there is one.
+
+    Raises:
+        InvalidMessage: nan or infinity, of which JSON would make none at all.
+    """
+    if isinstance(seconds, float) and not isfinite(seconds):
+        raise InvalidMessage(f"delay_seconds is {seconds}; expected 0 to {limits.DELAY_SECONDS}")
+    return {} if seconds is None else {"delay_seconds": seconds}
 
 
 def parts_of(messages: Sequence[Outgoing]) -> Iterator[Sequence[Outgoing]]:
@@ -104,14 +117,30 @@ def leases_object(
     rejects: Iterable[tuple[Leased, str]],
     delay_seconds: float | None,
 ) -> dict[str, Any]:
-    """Write what is to become of leases; `delay_seconds` is for those that come without one."""
-    pairs = (entry if isinstance(entry, tuple) else (entry, delay_seconds) for entry in retries)
+    """Write what is to become of leases; `delay_seconds` is for those that come without one.
+
+    Raises:
+        InvalidInput: a single lease in place of several.
+        InvalidMessage: a delay that is no number of seconds.
+    """
+    pairs = (entry if isinstance(entry, tuple) else (entry, delay_seconds) for entry in several("retries", retries))
     rejected = [{"lease_id": lease_id(lease), "reason": reason} for lease, reason in rejects]
     return {
-        "acks": [{"lease_id": lease_id(lease)} for lease in acks],
-        "retries": [{"lease_id": lease_id(lease), **given(delay_seconds=delay)} for lease, delay in pairs],
+        "acks": [{"lease_id": lease_id(lease)} for lease in several("acks", acks)],
+        "retries": [{"lease_id": lease_id(lease), **delay(seconds)} for lease, seconds in pairs],
         **given(rejects=rejected or None),  # ours, so only when there are some
     }
+
+
+def several(name: str, values: Iterable[T]) -> Iterable[T]:
+    """Give the values as they are, unless they are one: a string would be taken for its letters.
+
+    Raises:
+        InvalidInput: a string, a delivery or a peeked message.
+    """
+    if isinstance(values, str | Delivery | Peeked):
+        raise InvalidInput(f"{name} is a single {type(values).__name__}; expected a list of them")
+    return values
 
 
 def lease_id(lease: Leased) -> str:

@@ -11,6 +11,7 @@ from millrace import limits
 from millrace.batch import MessageBatch
 from millrace.handlers.bodies import batch_reader, fits
 from millrace.handlers.signatures import arguments_of
+from millrace.handlers.threads import for_thread
 
 Handler = Callable[..., Any]
 Call = Callable[[MessageBatch, Any], Awaitable[None]]
@@ -28,7 +29,8 @@ class Context:
 
         It may be called from a plain function, too, which runs in a thread.
         """
-        self._awaited.append(asyncio.run_coroutine_threadsafe(_contained(awaitable), self._loop))
+        if inspect.isawaitable(awaitable):  # what a plain function sends is done already
+            self._awaited.append(asyncio.run_coroutine_threadsafe(_contained(awaitable), self._loop))
 
     async def finish(self) -> BaseException | None:
         """Wait for all that was given to `wait_until`, also meanwhile; give the first of their errors."""
@@ -82,7 +84,7 @@ def runner(function: Handler, first: str) -> Callable[[Any, Any], Awaitable[None
 
     async def run(given: Any, env: Any) -> None:
         context = Context()
-        arguments = (given, env, context)[:count]
+        arguments = (given, env if is_async else for_thread(env), context)[:count]
         try:
             await _contained(function(*arguments) if is_async else _in_thread(threads, function, arguments))
         except BaseException as error:

@@ -25,8 +25,6 @@ SMALL_SECONDS, SMALL_BYTES = 0.05, 64 * 1024
 BEARER = b"bearer "
 SLASHES = re.compile("//+")
 
-Authenticate = Callable[[bytes | None], Key]
-
 
 class Door:
     """An ASGI application over a route table.

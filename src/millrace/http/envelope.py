@@ -9,9 +9,10 @@ from msgspec import UNSET, UnsetType
 
 from millrace.backoff import Backoff
 from millrace.clock import iso_milliseconds
+from millrace.consumer import Consumer, ConsumerSettings
 from millrace.http.routes import Answer
 from millrace.message import Backlog, ContentType, Message
-from millrace.queue import Consumer, ConsumerSettings, Queue
+from millrace.queue import Queue
 
 T = TypeVar("T")
 

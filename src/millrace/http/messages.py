@@ -41,7 +41,7 @@ from millrace.http.envelope import (
 )
 from millrace.http.queues import Q
 from millrace.http.request import Request, Shape
-from millrace.http.routes import Answer, Route
+from millrace.http.routes import IDEMPOTENCY_KEY, Answer, Route
 from millrace.message import Backlog, ContentType, Lease, Outgoing, check_json, decode_base64
 from millrace.queue import Queue
 from millrace.runtime import window
@@ -348,12 +348,14 @@ def _pushed(backlog: Backlog) -> Pushed:
     return Pushed(MetricsHolder(metrics(backlog)))
 
 
+HEADERS = {"Idempotency-Key": IDEMPOTENCY_KEY}
 SENDS = (BodyDoesNotFit, InvalidMessage, MessageTooLarge, BacklogFull, QueueNotFound, IdempotencyKeyReused)
 
 ROUTES = [
-    Route(method="POST", path=M, handle=push, scope=Scope.SEND, takes=PUSH, gives=Pushed, refuses=SENDS),
+    Route(method="POST", path=M, handle=push, scope=Scope.SEND, takes=PUSH, gives=Pushed, headers=HEADERS,
+          refuses=SENDS),
     Route(method="POST", path=f"{M}/batch", handle=push_batch, scope=Scope.SEND, takes=PUSH_BATCH, gives=Pushed,
-          refuses=(*SENDS, InvalidBatchDelay, BatchCountWrong, BatchTooLarge)),
+          headers=HEADERS, refuses=(*SENDS, InvalidBatchDelay, BatchCountWrong, BatchTooLarge)),
     Route(method="POST", path=f"{M}/pull", handle=pull, scope=Scope.TAKE, takes=PULL, gives=Pulled,
           refuses=(InvalidRequest, PullNotEnabled, DeliveryPaused, QueueNotFound)),
     Route(method="POST", path=f"{M}/ack", handle=ack, scope=Scope.TAKE, takes=ACK, gives=Settled,

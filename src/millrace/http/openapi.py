@@ -150,8 +150,9 @@ def _parameters(route: Route, account_id: str) -> list[dict[str, Any]]:
     for name in PARAMETER.findall(route.path):
         schema: dict[str, Any] = {"enum": [account_id]} if name == "account_id" else {"pattern": "^[A-Za-z0-9-]+$"}
         found.append({"name": name, "in": "path", "required": True, "schema": {"type": "string", **schema}})
-    for name, schema in route.query.items():
-        found.append({"name": name, "in": "query", "required": False, "schema": schema})
+    for place, optional in (("query", route.query), ("header", route.headers)):
+        for name, schema in optional.items():
+            found.append({"name": name, "in": place, "required": False, "schema": schema})
     return found
 
 

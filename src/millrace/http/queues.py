@@ -1,4 +1,4 @@
-"""Queues and their consumers, as Cloudflare's v4 API has them."""
+"""Queues, as Cloudflare's v4 API has them."""
 
 from typing import Annotated, Any, Literal
 
@@ -9,10 +9,7 @@ from millrace import limits
 from millrace.access.scopes import Scope
 from millrace.clock import iso_milliseconds
 from millrace.errors import (
-    ConsumerExists,
-    ConsumerNotFound,
     Forbidden,
-    InvalidConsumerSettings,
     InvalidQueueName,
     InvalidQueueSettings,
     InvalidRequest,
@@ -20,18 +17,14 @@ from millrace.errors import (
     QueueNotFound,
 )
 from millrace.http.desk import Desk, queue_of
-from millrace.http.envelope import ConsumerObject, QueueObject, consumer_object, page, queue_object, success
+from millrace.http.envelope import QueueObject, page, queue_object, success
 from millrace.http.request import Request, Shape
 from millrace.http.routes import PAGE, PER_PAGE, Answer, Route
-from millrace.queue import NAME, PUSH_URL
+from millrace.names import QUEUE_NAME
 
 Q = "/client/v4/accounts/{account_id}/queues"
 
-QueueName = Annotated[str, Meta(extra_json_schema={"pattern": f"^{NAME.pattern}$"})]
-DeadLetterName = Annotated[str, Meta(extra_json_schema={"pattern": f"^({NAME.pattern})?$"})]
-PushUrl = Annotated[
-    str, Meta(extra_json_schema={"pattern": f"^{PUSH_URL.pattern}$", "maxLength": limits.PUSH_URL_CHARACTERS})
-]
+QueueName = Annotated[str, Meta(extra_json_schema={"pattern": f"^{QUEUE_NAME.pattern}$"})]
 # Whole numbers may be written as 10.0, as the Python SDK does with what it has read.
 DelaySeconds = Annotated[float, Meta(ge=0, le=limits.DELAY_SECONDS, multiple_of=1)]
 
@@ -62,44 +55,6 @@ class ChangeQueue(msgspec.Struct, frozen=True):
     settings: SettingsBody | None = None
 
 
-class BackoffBody(msgspec.Struct, frozen=True):
-    """A rule for the delays of retries; a factor goes with exponential only."""
-
-    kind: Literal["fixed", "linear", "exponential"]
-    base_seconds: Annotated[float, Meta(ge=0, le=limits.DELAY_SECONDS)]
-    factor: Annotated[float, Meta(ge=1, le=limits.BACKOFF_FACTOR)] | UnsetType = UNSET
-    cap_seconds: Annotated[float, Meta(ge=0, le=limits.DELAY_SECONDS)] | UnsetType = UNSET
-    jitter: Annotated[float, Meta(ge=0, le=1)] | UnsetType = UNSET
-
-
-class ConsumerSettingsBody(msgspec.Struct, frozen=True):
-    """Settings of a consumer, each optional."""
-
-    batch_size: Annotated[float, Meta(ge=1, le=limits.CONSUMER_BATCH_SIZE, multiple_of=1)] | UnsetType = UNSET
-    max_retries: Annotated[float, Meta(ge=0, le=limits.MAX_RETRIES, multiple_of=1)] | UnsetType = UNSET
-    max_wait_time_ms: Annotated[float, Meta(ge=0, le=limits.MAX_WAIT_TIME_MS, multiple_of=1)] | UnsetType = UNSET
-    max_concurrency: Annotated[float, Meta(ge=1, le=limits.MAX_CONCURRENCY, multiple_of=1)] | None | UnsetType = UNSET
-    visibility_timeout_ms: (
-        Annotated[float, Meta(ge=0, le=limits.VISIBILITY_TIMEOUT_MS_MAX, multiple_of=1)] | UnsetType
-    ) = UNSET
-    retry_delay: DelaySeconds | UnsetType = UNSET
-    max_attempts: Annotated[float, Meta(ge=1, le=limits.MAX_ATTEMPTS, multiple_of=1)] | None | UnsetType = UNSET
-    backoff: BackoffBody | None | UnsetType = UNSET
-    flush_on: Literal["high"] | None | UnsetType = UNSET
-
-
-class ConsumerBody(msgspec.Struct, frozen=True):
-    """A consumer; a worker needs a script name, http_push a URL."""
-
-    type: Literal["worker", "http_pull", "http_push"]
-    script_name: str | None = None
-    environment_name: str | None = None
-    dead_letter_queue: DeadLetterName | None = None
-    settings: ConsumerSettingsBody | None = None
-    url: PushUrl | None = None
-    secret: str | None = None
-
-
 class PurgeBody(msgspec.Struct, frozen=True):
     """The word that a purge is meant."""
 
@@ -120,10 +75,8 @@ class Redriven(msgspec.Struct, frozen=True):
 
 
 SETTINGS = (("$.settings", InvalidQueueSettings),)
-CONSUMER_SETTINGS = tuple((place, InvalidConsumerSettings) for place in ("$.settings", "$.url", "$.secret"))
 CREATE = Shape(CreateQueue, InvalidRequest, SETTINGS)
 CHANGE = Shape(ChangeQueue, InvalidRequest, SETTINGS)
-CONSUMER = Shape(ConsumerBody, InvalidRequest, CONSUMER_SETTINGS)
 PURGE = Shape(PurgeBody, InvalidRequest)
 
 
@@ -132,7 +85,7 @@ async def create_queue(desk: Desk, request: Request) -> Answer:
     body: CreateQueue = CREATE.read(request.body)
     request.key.check_queue(body.queue_name)
     queue = await desk.catalog.create(
-        request.key.account_id, body.queue_name, _set_of(body.settings), jurisdiction=body.jurisdiction
+        request.key.account_id, body.queue_name, named(body.settings), jurisdiction=body.jurisdiction
     )
     return success(queue_object(queue))
 
@@ -167,7 +120,7 @@ async def _change(desk: Desk, request: Request, *, replace: bool) -> Answer:
     if body.queue_name is not None:
         request.key.check_queue(body.queue_name)
     queue = await desk.catalog.change(
-        queue.account_id, queue.id, name=body.queue_name, settings=_set_of(body.settings), replace=replace
+        queue.account_id, queue.id, name=body.queue_name, settings=named(body.settings), replace=replace
     )
     return success(queue_object(queue))
 
@@ -204,77 +157,14 @@ async def redrive_queue(desk: Desk, request: Request) -> Answer:
     return success(Redriven(await desk.broker.redrive(queue)))
 
 
-async def create_consumer(desk: Desk, request: Request) -> Answer:
-    """Give a queue its consumer."""
-    body: ConsumerBody = CONSUMER.read(request.body)
-    queue = await queue_of(desk, request)
-    _check_consumer(desk, request, body)
-    consumer = await desk.catalog.attach(queue.account_id, queue.id, _consumer_arguments(body))
-    return success(consumer_object(queue, consumer, secret=consumer.secret))
-
-
-async def list_consumers(desk: Desk, request: Request) -> Answer:
-    """List the consumer of a queue, if it has one."""
-    queue = await queue_of(desk, request)
-    shown = [consumer_object(queue, queue.consumer)] if queue.consumer else []
-    return page(shown, 1, limits.QUEUES_PER_PAGE)
-
-
-async def get_consumer(desk: Desk, request: Request) -> Answer:
-    """Show a consumer."""
-    queue = await queue_of(desk, request)
-    if queue.consumer is None or queue.consumer.id != request.params["consumer_id"]:
-        raise ConsumerNotFound(f"Consumer {request.params['consumer_id'][:64]!r} does not exist.")
-    return success(consumer_object(queue, queue.consumer))
-
-
-async def replace_consumer(desk: Desk, request: Request) -> Answer:
-    """Replace a consumer's settings; what is left out returns to its default."""
-    body: ConsumerBody = CONSUMER.read(request.body)
-    queue = await queue_of(desk, request)
-    _check_consumer(desk, request, body)
-    consumer = await desk.catalog.replace_consumer(
-        queue.account_id, queue.id, request.params["consumer_id"], _consumer_arguments(body)
-    )
-    return success(consumer_object(queue, consumer))
-
-
-async def delete_consumer(desk: Desk, request: Request) -> Answer:
-    """Remove a consumer; the messages stay."""
-    queue = await queue_of(desk, request)
-    await desk.catalog.detach(queue.account_id, queue.id, request.params["consumer_id"])
-    return success(None)
-
-
-def _set_of(settings: msgspec.Struct | None) -> dict[str, Any]:
+def named(settings: msgspec.Struct | None) -> dict[str, Any]:
     """Give the settings that were named."""
-    named: dict[str, Any] = msgspec.to_builtins(settings) if settings is not None else {}
-    return named
-
-
-def _check_consumer(desk: Desk, request: Request, body: ConsumerBody) -> None:
-    """Refuse what the consumer itself cannot know: queues beyond the key, addresses beyond the door."""
-    if body.dead_letter_queue:
-        request.key.check_queue(body.dead_letter_queue)
-    if body.url is not None:
-        desk.outbound.check(body.url)
-
-
-def _consumer_arguments(body: ConsumerBody) -> dict[str, Any]:
-    return {
-        "type": body.type,
-        "script_name": body.script_name or "",
-        "environment_name": body.environment_name,
-        "dead_letter_queue": body.dead_letter_queue or "",
-        "settings": _set_of(body.settings),
-        "url": body.url,
-        "secret": body.secret,
-    }
+    given: dict[str, Any] = msgspec.to_builtins(settings) if settings is not None else {}
+    return given
 
 
 NAMES = {"name": {"type": "array", "items": {"type": "string"}}, "page": PAGE, "per_page": PER_PAGE}
 CHANGES = (InvalidQueueName, InvalidQueueSettings, QueueNotFound, QueueNameTaken)
-CONSUMES = (InvalidRequest, InvalidConsumerSettings, InvalidQueueName, QueueNotFound)
 
 ROUTES = [
     Route(method="POST", path=Q, handle=create_queue, scope=Scope.MANAGE, takes=CREATE, gives=QueueObject,
@@ -295,14 +185,4 @@ ROUTES = [
           refuses=(QueueNotFound,)),
     Route(method="POST", path=f"{Q}/{{queue_id}}/redrive", handle=redrive_queue, scope=Scope.MANAGE, gives=Redriven,
           refuses=(QueueNotFound,)),
-    Route(method="POST", path=f"{Q}/{{queue_id}}/consumers", handle=create_consumer, scope=Scope.MANAGE,
-          takes=CONSUMER, gives=ConsumerObject, refuses=(*CONSUMES, ConsumerExists)),
-    Route(method="GET", path=f"{Q}/{{queue_id}}/consumers", handle=list_consumers, scope=Scope.READ,
-          gives=ConsumerObject, is_page=True, refuses=(QueueNotFound,)),
-    Route(method="GET", path=f"{Q}/{{queue_id}}/consumers/{{consumer_id}}", handle=get_consumer, scope=Scope.READ,
-          gives=ConsumerObject, refuses=(QueueNotFound, ConsumerNotFound)),
-    Route(method="PUT", path=f"{Q}/{{queue_id}}/consumers/{{consumer_id}}", handle=replace_consumer,
-          scope=Scope.MANAGE, takes=CONSUMER, gives=ConsumerObject, refuses=(*CONSUMES, ConsumerNotFound)),
-    Route(method="DELETE", path=f"{Q}/{{queue_id}}/consumers/{{consumer_id}}", handle=delete_consumer,
-          scope=Scope.MANAGE, gives=None, refuses=(QueueNotFound, ConsumerNotFound)),
 ]  # fmt: skip

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 PAGE = {"type": "integer", "minimum": 1, "maximum": limits.PAGE}
 PER_PAGE = {"type": "integer", "minimum": 1, "maximum": limits.PER_PAGE}
+# Spaces around a header's value are not part of it.
+IDEMPOTENCY_KEY = {"type": "string", "maxLength": limits.IDEMPOTENCY_KEY_CHARACTERS, "pattern": "^[!-~]([ -~]*[!-~])?$"}
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -43,7 +45,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     takes: Shape | None = None
     gives: Any = None
     is_page: bool = False
-    query: Mapping[str, Any] = {}  # names with their JSON schemas
+    query: Mapping[str, Any] = {}  # names with their JSON schemas, as in the next
+    headers: Mapping[str, Any] = {}
     refuses: tuple[type[MillraceError], ...] = ()
     status: int = 200
     media_type: str = "application/json"

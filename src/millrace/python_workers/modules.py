@@ -17,7 +17,7 @@ from millrace.python_workers.web import Headers, Request, Response, fetch
 
 
 def install() -> None:
-    """Let this process import `workers`, `js` and `pyodide`; packages of the user's own that are called so come first."""
+    """Let this process import `workers`, `js`, `asgi` and `pyodide`; packages of the user's own that are called so come first."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.append(_Finder())
 
@@ -60,6 +60,10 @@ def _current(name: str) -> tuple[Any, Any]:
         return CURRENT.get()
     except LookupError:
         raise RuntimeError(f"workers.{name} is there only while a queue handler runs") from None
+
+
+async def _serve_app(*arguments: Any, **options: Any) -> Any:
+    raise NotImplementedError("Millrace serves queues; no requests come to this program")
 
 
 def _same(value: Any, *arguments: Any, **options: Any) -> Any:
@@ -128,6 +132,7 @@ MODULES: Mapping[str, Mapping[str, Any]] = {
         "console": CONSOLE,
         "fetch": fetch,
     },
+    "asgi": {"fetch": _serve_app, "websocket": _serve_app},
     "pyodide": {},
     "pyodide.ffi": {
         "JsException": JsException,

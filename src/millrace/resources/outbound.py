@@ -5,6 +5,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -115,19 +116,32 @@ class Outbound:
 
 
 class _SystemResolver:
-    """Asks in threads of its own: a name server that hangs must not hold up other work of the process."""
+    """Asks in threads of its own: a name server that hangs must not hold up other work of the process.
+
+    All who ask for a name at a time share one thread, so one name that hangs leaves the others theirs.
+    """
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(RESOLVING_THREADS, "millrace-resolve")
+        self._asked: dict[tuple[str, int], asyncio.Future[list[str]]] = {}
 
     async def __call__(self, host: str, port: int) -> list[str]:
-        loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._threads, _look_up, host, port)
-        return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        asked = self._asked.get((host, port))
+        if asked is None:
+            asked = asyncio.get_running_loop().run_in_executor(self._threads, _look_up, host, port)
+            self._asked[host, port] = asked
+            asked.add_done_callback(partial(self._answered, (host, port)))
+        return await asyncio.shield(asked)
+
+    def _answered(self, key: tuple[str, int], asked: asyncio.Future[list[str]]) -> None:
+        del self._asked[key]
+        if not asked.cancelled():
+            asked.exception()  # perhaps nobody waits for it any more
 
 
-def _look_up(host: str, port: int) -> list[tuple[int, int, int, str, tuple[str | int, ...]]]:
-    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)  # type: ignore[return-value]
+def _look_up(host: str, port: int) -> list[str]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 def _refused(host: str, why: str) -> OutboundRefused:

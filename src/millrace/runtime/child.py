@@ -7,11 +7,13 @@ blocks the loop.
 import asyncio
 import ctypes
 import faulthandler
+import os
 import signal
 import socket
 import sys
 import threading
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,6 +36,7 @@ def main() -> None:
     _prepare()
     connection = socket.socket(fileno=int(sys.argv[1]))
     connection.set_inheritable(False)  # else programs that a handler starts would keep it open
+    _prepare_forks(connection)
     asyncio.run(_serve(Link(connection)))
 
 
@@ -47,7 +50,7 @@ async def _serve(link: Link) -> None:
 
     threading.Thread(target=link.read, args=(take,), name="millrace-link", daemon=True).start()
     program = await arrived.get()
-    calls = _load(program)
+    calls = _load(program, link)
     if isinstance(calls, frames.Failed):
         link.write(calls)
         return
@@ -58,15 +61,17 @@ async def _serve(link: Link) -> None:
         link.write(await _handle(link, current, calls, env))
 
 
-def _load(program: Program) -> dict[str, Call] | frames.Failed:
+def _load(program: Program, link: Link) -> dict[str, Call] | frames.Failed:
     """Import the handlers; the first that fails ends it."""
     folder, calls, key = Path(program.folder), dict[str, Call](), None
     python_workers.install()
     try:
         for key, reference in program.handlers.items():
+            link.write(frames.Loading(key=key))
             calls[key] = as_call(cast(Handler, programs.load_object(reference, folder)))
         key = None
         if program.main is not None:
+            link.write(frames.Loading(key=None))
             call = as_call(python_workers.queue_handler_of(programs.load_module(folder / program.main)))
             calls.update(dict.fromkeys(program.main_queues, call))
     except BaseException as error:  # noqa: BLE001 - an import may do anything, exit() included
@@ -81,10 +86,13 @@ def _why(error: BaseException) -> str:
 
 async def _handle(link: Link, current: Current, calls: dict[str, Call], env: Env) -> frames.Done:
     raised: BaseException | None = None
+    process = os.getpid()
     try:
         await calls[current.batch.queue](current.batch, env)
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises is told to the server
         raised = error
+    if os.getpid() != process:  # a fork came back out of the handler; its loop shares descriptors with ours
+        os._exit(1)
     link.current = None
     places = {id(message): place for place, message in enumerate(current.messages)}
     return frames.Done(
@@ -93,6 +101,26 @@ async def _handle(link: Link, current: Current, calls: dict[str, Call], env: Env
         fault=fault_of(raised) if raised else None,
         failures=[(places[id(message)], fault_of(error)) for message, error in current.batch.failures],
         memory_bytes=own_bytes(),
+    )
+
+
+def _prepare_forks(connection: socket.socket) -> None:
+    """Have processes that a handler forks not speak for this one, and end at the signals that end others.
+
+    The signals wait while it is forked: one that came too early would be lost.
+    """
+    numbers = (signal.SIGINT, signal.SIGTERM)
+
+    def leave_to_the_handler() -> None:
+        connection.close()
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+
+    os.register_at_fork(
+        before=partial(signal.pthread_sigmask, signal.SIG_BLOCK, numbers),
+        after_in_parent=partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, numbers),
+        after_in_child=leave_to_the_handler,
     )
 
 

@@ -4,10 +4,11 @@ A process has one batch at a time: only so is it known which messages a crash is
 """
 
 import asyncio
-from collections import deque
+from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from time import monotonic
+from typing import NamedTuple
 
 from millrace.batch import MessageBatch
 from millrace.bindings import Count, Send
@@ -25,6 +26,13 @@ TEND_SECONDS = 1.0
 PAUSE_SECONDS = 0.1
 PAUSE_SECONDS_MAX = 30.0
 UNTRIED_SECONDS = 10.0
+
+
+class _Turn(NamedTuple):
+    """A call that waits for a process; None says that there will be none."""
+
+    queue: str
+    granted: asyncio.Future[HandlerProcess | None]
 
 
 class Children:
@@ -46,7 +54,8 @@ class Children:
         self._size, self._memory_bytes = size, memory_bytes
         self._all: set[HandlerProcess] = set()
         self._idle: list[HandlerProcess] = []  # the one used last stands last
-        self._waiting: deque[asyncio.Future[HandlerProcess | None]] = deque()
+        self._waiting: list[_Turn] = []
+        self._deadly: set[str] = set()  # queues whose last call ended its process, or had it ended
         self._leaving: set[asyncio.Task[None]] = set()
         self._starting: asyncio.Task[None] | None = None
         self._tending: asyncio.Task[None] | None = None
@@ -76,13 +85,13 @@ class Children:
             return
         try:
             done = await process.call(batch)
-        except HandlerDied as error:
-            if not process.was_killed:
-                self._telemetry.emit("handler.died", queue=batch.queue, process=process.pid, reason=str(error))
+        except (HandlerDied, asyncio.CancelledError) as error:
+            self._lost(process, batch.queue, error)
             raise
         finally:
             self._give_back(process)
         self._mishaps = 0
+        self._deadly.discard(batch.queue)
         _report(done, batch)
 
     async def tend(self) -> None:
@@ -101,24 +110,19 @@ class Children:
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
+        for turn in self._waiting:
+            if not turn.granted.done():
+                turn.granted.set_result(None)
+        self._waiting.clear()
         while self._idle:
             self._retire(self._idle.pop())
         while ends := {process.end for process in self._all} | self._leaving:
             await asyncio.wait(ends)
 
     async def _take(self, batch: MessageBatch) -> HandlerProcess | None:
-        """Give a process, rather one that had this queue before; None when the batch was put off."""
-        if self._idle and not self._stopping:
-            same = [process for process in self._idle if process.last_queue == batch.queue]
-            process = (same or self._idle)[-1]
-            self._idle.remove(process)
-            return process
+        """Give a process; None when the batch was put off."""
         try:
-            granted = await self._wait_turn()
+            granted = await self._wait_turn(batch.queue)
         except asyncio.CancelledError:
             _put_off(batch, UNTRIED_SECONDS)
             raise
@@ -126,30 +130,60 @@ class Children:
             _put_off(batch, 0)
         return granted
 
-    async def _wait_turn(self) -> HandlerProcess | None:
+    async def _wait_turn(self, queue: str) -> HandlerProcess | None:
         """Wait for a process; None when there will be none."""
         if self._stopping:
             return None
-        turn: asyncio.Future[HandlerProcess | None] = asyncio.get_running_loop().create_future()
+        turn = _Turn(queue, asyncio.get_running_loop().create_future())
         self._waiting.append(turn)
+        self._match()
         self._grow()
         try:
-            return await turn
+            return await turn.granted
         except asyncio.CancelledError:
-            if turn.cancelled():
+            if turn.granted.cancelled():
                 self._waiting.remove(turn)
-            elif process := turn.result():  # it was granted in the same moment
+            elif process := turn.granted.result():  # it was granted in the same moment
                 self._offer(process)
             raise
 
     def _offer(self, process: HandlerProcess) -> None:
-        """Give a process to who waits longest, or keep it."""
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(process)
-                return
+        """Give a process to who waits, or keep it."""
+        process.queue = None
         self._idle.append(process)
+        self._match()
+
+    def _match(self) -> None:
+        """Grant idle processes; of those who wait, the queue that has the fewest goes first."""
+        while self._idle:
+            held = Counter(process.queue for process in self._all)
+            waiting = [turn for turn in self._waiting if not turn.granted.done()]
+            pairs = ((turn, self._choose(turn.queue)) for turn in sorted(waiting, key=lambda turn: held[turn.queue]))
+            turn, process = next((pair for pair in pairs if pair[1] is not None), (None, None))
+            if turn is None or process is None:
+                return
+            self._waiting.remove(turn)
+            self._idle.remove(process)
+            process.queue = turn.queue
+            turn.granted.set_result(process)
+
+    def _choose(self, queue: str) -> HandlerProcess | None:
+        """Choose an idle process, rather one that had this queue before.
+
+        A queue that costs a process with each call gets none that another queue keeps warm, while there is room for
+        a new one: else the other would wait for a start each time.
+        """
+        own = [process for process in self._idle if process.last_queue == queue]
+        fresh = [process for process in self._idle if process.last_queue is None]
+        others = [] if queue in self._deadly and len(self._all) < self._size else self._idle
+        found = own or fresh or others
+        return found[-1] if found else None
+
+    def _lost(self, process: HandlerProcess, queue: str, error: BaseException) -> None:
+        """Note that a call has cost its process, and tell of it unless we ended it."""
+        self._deadly.add(queue)
+        if isinstance(error, HandlerDied) and not process.was_killed:
+            self._telemetry.emit("handler.died", queue=queue, process=process.pid, reason=str(error))
 
     def _give_back(self, process: HandlerProcess) -> None:
         if process.was_killed or process.end.done():
@@ -173,7 +207,7 @@ class Children:
             self._starting = asyncio.create_task(self._start_those_needed())
 
     def _is_short(self) -> bool:
-        is_wanted = not self._all or any(not turn.done() for turn in self._waiting)
+        is_wanted = not self._all or any(not turn.granted.done() for turn in self._waiting)
         return is_wanted and len(self._all) < self._size and not self._stopping
 
     async def _start_those_needed(self) -> None:

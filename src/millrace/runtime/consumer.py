@@ -7,21 +7,23 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
+from itertools import count
 from time import monotonic
 from typing import Any, Protocol
 
 from millrace import limits
 from millrace.batch import MessageBatch
+from millrace.consumer import ConsumerSettings
 from millrace.errors import Forbidden, MillraceError, QueueNotFound, Unauthenticated
 from millrace.handlers import Call, outcome_of
 from millrace.message import Lease, Message
-from millrace.queue import ConsumerSettings
 from millrace.runtime.feed import Feed, Taken
 from millrace.runtime.scaling import next_concurrency
 from millrace.settlement import Outcome
 from millrace.telemetry import Telemetry
 
 PAUSE_SECONDS = 0.5  # after a failure, doubled with each further one up to what the feed allows
+ASKED_SECONDS_MAX = 60.0  # a server may ask for a longer pause
 CANCEL_SECONDS = 5.0
 LOOK_AGAIN_SECONDS = 30.0
 
@@ -191,31 +193,34 @@ class QueueConsumer:
         """Call the handler, extending the leases while it runs; give what it raised."""
         call = asyncio.ensure_future(self._call(batch, self._env))
         until = monotonic() + self._handler_seconds
-        extend_seconds = max(0.1, self._feed.lease_ms / 3000)
+        extend_seconds = next_seconds = max(0.1, self._feed.lease_ms / 3000)
         try:
             while True:
-                done, _ = await asyncio.wait({call}, timeout=min(extend_seconds, max(0.0, until - monotonic())))
+                done, _ = await asyncio.wait({call}, timeout=min(next_seconds, max(0.0, until - monotonic())))
                 if done:
                     return RuntimeError("the handler was cancelled") if call.cancelled() else call.exception()
                 if monotonic() >= until:
                     call.cancel()
                     await asyncio.wait({call}, timeout=CANCEL_SECONDS)
                     return TimeoutError(f"the handler ran longer than {self._handler_seconds:g} s")
-                await self._extend(leases)
+                next_seconds = extend_seconds if await self._extend(leases) else extend_seconds / 4
         except asyncio.CancelledError:
             call.cancel()
             raise
 
-    async def _extend(self, leases: Sequence[Lease]) -> None:
+    async def _extend(self, leases: Sequence[Lease]) -> bool:
+        """Extend leases, and say whether that went well."""
         try:
             await self._feed.extend(leases)
         except (MillraceError, OSError) as error:  # the leases may lapse; the handler's work still counts
-            self._telemetry.emit("store.failed", queue=self._feed.queue, error=error)
+            self._telemetry.emit(self._feed.failed_event, queue=self._feed.queue, error=str(error))
+            return False
+        return True
 
     async def _settle(self, outcomes: Sequence[tuple[Lease, Outcome]]) -> None:
         """Settle, trying again while the store is away: until the leases lapse this is still our word."""
         until = monotonic() + self._feed.lease_ms / 1000
-        while True:
+        for tried in count():
             try:
                 stale = await self._feed.settle(outcomes)
             except (QueueNotFound, Unauthenticated, Forbidden):
@@ -225,7 +230,7 @@ class QueueConsumer:
                     raise
                 await asyncio.sleep(PAUSE_SECONDS)
                 continue
-            if stale:
+            if stale and not tried:  # a try whose answer was lost may have settled them
                 self._telemetry.emit("handler.lease_lost", queue=self._feed.queue, count=stale)
             return
 
@@ -274,9 +279,11 @@ class QueueConsumer:
         self._failures += 1
         if not isinstance(error, QueueNotFound):
             known = isinstance(error, MillraceError | OSError)
-            self._telemetry.emit("store.failed" if known else "loop.failed", queue=self._feed.queue, error=error)
+            event, shown = (self._feed.failed_event, str(error)) if known else ("loop.failed", error)
+            self._telemetry.emit(event, queue=self._feed.queue, error=shown)
         seconds = min(PAUSE_SECONDS * 2 ** min(self._failures - 1, 10), self._feed.longest_pause_seconds)
-        await _at_most(seconds, self._stopping)
+        asked_seconds = min(getattr(error, "retry_after", None) or 0, ASKED_SECONDS_MAX)
+        await _at_most(max(seconds, asked_seconds), self._stopping)
 
 
 async def _at_most(seconds: float, event: asyncio.Event) -> None:

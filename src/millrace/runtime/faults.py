@@ -21,17 +21,17 @@ def fault_of(error: BaseException) -> Fault:
     """Make an error ready to travel."""
     match error:
         case PermanentError():
-            kind, delay_seconds = "permanent", 0.0
+            kind = "permanent"
         case RetryLater():
-            kind, delay_seconds = "later", float(error.delay_seconds or 0)
+            kind = "later"
         case _:
-            kind, delay_seconds = "other", 0.0
+            kind = "other"
     return Fault(
         kind=kind,  # type: ignore[arg-type]
         name=type(error).__name__,
         sentence=_sentence(error),
         traceback=_plain("".join(traceback.format_exception(error)))[-TRACEBACK_CHARACTERS:],
-        delay_seconds=delay_seconds,
+        delay_seconds=error.delay_seconds if isinstance(error, RetryLater) else None,
     )
 
 
@@ -42,7 +42,8 @@ def error_of(fault: Fault) -> Exception:
         case "permanent":
             error = PermanentError(fault.sentence)
         case "later":
-            error = RetryLater(fault.delay_seconds)
+            error = RetryLater(0)
+            error.delay_seconds = fault.delay_seconds
         case _:
             error = HandlerError(f"{fault.name}: {fault.sentence}" if fault.sentence else fault.name)
     error.add_note(fault.traceback)

@@ -11,9 +11,10 @@ from millrace import limits
 from millrace.broker import Broker
 from millrace.catalog import Catalog
 from millrace.clock import Clock
+from millrace.consumer import ConsumerSettings
 from millrace.errors import DeliveryPaused, QueueNotFound
 from millrace.message import Backlog, Lease, Message
-from millrace.queue import ConsumerSettings, Queue
+from millrace.queue import Queue
 from millrace.runtime import window
 from millrace.settlement import Outcome
 from millrace.store import Received, Store
@@ -36,6 +37,7 @@ class Feed(Protocol):
     confirms_first: bool  # settle before the next receive; where both share a commit there is no need to
     lease_ms: int
     longest_pause_seconds: float  # between tries while the queue cannot be reached
+    failed_event: str  # what tells that it cannot
 
     async def settings(self) -> ConsumerSettings | None:
         """Give the consumer's settings in force; None while there is nothing to take for us."""
@@ -72,6 +74,7 @@ class QueueFeed:
     confirms_first = False
     lease_ms = limits.PUSH_LEASE_MS
     longest_pause_seconds = 1.0
+    failed_event = "store.failed"
 
     def __init__(
         self,

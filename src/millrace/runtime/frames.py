@@ -1,7 +1,7 @@
 """What the server and a process of handlers say to each other: four bytes of length, then MessagePack.
 
 server → process    Program · then a Work for each batch · Sent answers a Send or Count · Ask · Leave
-process → server    Loaded or Failed · then a Done for each Work · Send · Count · Noted answers an Ask, and
+process → server    Loading for each handler · Loaded or Failed · then a Done for each Work · Send · Count · Noted answers an Ask, and
                     comes unasked while a batch takes its time
 """
 
@@ -33,13 +33,13 @@ class Spoken(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
-    """An error on its way. `delay_seconds` is that of a RetryLater."""
+    """An error on its way. `delay_seconds` is that of a RetryLater; None leaves it to the consumer."""
 
     kind: Literal["permanent", "later", "other"]
     name: str
     sentence: str
     traceback: str
-    delay_seconds: float = 0
+    delay_seconds: float | None = None
 
 
 class Program(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -83,6 +83,12 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 class Leave(msgspec.Struct, frozen=True, tag=True):
     """End; there are no more batches."""
+
+
+class Loading(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A handler is about to be imported: it may end the process. `key` as in Failed."""
+
+    key: str | None
 
 
 class Loaded(msgspec.Struct, frozen=True, tag=True):
@@ -131,7 +137,7 @@ class Count(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 Down = Program | Work | Sent | Ask | Leave
-Up = Loaded | Failed | Done | Noted | Send | Count
+Up = Loading | Loaded | Failed | Done | Noted | Send | Count
 
 _encoder = msgspec.msgpack.Encoder()
 

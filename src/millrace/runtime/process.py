@@ -82,6 +82,7 @@ class HandlerProcess(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._closed = asyncio.Event()
         self._loaded: asyncio.Future[frames.Loaded | frames.Failed] = asyncio.get_running_loop().create_future()
+        self._loading: str | None = None
         self._done: asyncio.Future[frames.Done] | None = None
         self._answered = asyncio.Event()
         self._noted: frames.Noted | None = None
@@ -151,8 +152,7 @@ class HandlerProcess(asyncio.Protocol):
         """End it, and what it has started, at once; `blame` goes on after "the handler's process"."""
         if self._system.returncode is None and not self.end.done():
             self._blame = self._blame or blame
-            with suppress(ProcessLookupError, PermissionError):  # it has just ended
-                os.killpg(self.pid, signal.SIGKILL)
+            self._end_group()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection."""
@@ -186,7 +186,7 @@ class HandlerProcess(asyncio.Protocol):
     def _why_not_loaded(self) -> frames.Failed | None:
         if not self._loaded.done():
             why = self.end.result() if self.end.done() else f"this took longer than {LOAD_SECONDS:.0f} s"
-            return frames.Failed(key=None, sentence=f"while the handlers were imported, {why}")
+            return frames.Failed(key=self._loading, sentence=f"while this was imported, {why}")
         loaded = self._loaded.result()
         return loaded if isinstance(loaded, frames.Failed) else None
 
@@ -217,10 +217,15 @@ class HandlerProcess(asyncio.Protocol):
         await asyncio.wait({exited, closed}, timeout=END_SECONDS)
         self.kill("closed its connection")
         code = await exited
+        self._end_group()  # else what a handler has started would be left behind
         closed.cancel()
         if self._transport is not None:
             self._transport.abort()
         return f"the handler's process {self._blame or _how(code)}"
+
+    def _end_group(self) -> None:
+        with suppress(ProcessLookupError, PermissionError):  # it has just ended
+            os.killpg(self.pid, signal.SIGKILL)
 
     def _take(self, frame: frames.Up) -> None:
         match frame:
@@ -234,6 +239,8 @@ class HandlerProcess(asyncio.Protocol):
                 task = asyncio.create_task(self._answer(frame))
                 self._answering.add(task)
                 task.add_done_callback(self._answering.discard)
+            case frames.Loading():
+                self._loading = frame.key
             case frames.Loaded() | frames.Failed():
                 self._loaded.set_result(frame)
 

@@ -88,7 +88,8 @@ class Pusher:
                 raise failure.with_traceback(None) from None  # the fault is not in our code: no trace in the log
         else:
             _note(batch, outcomes)
-            self._become(self._breaker.succeeded(self._monotonic()), batch.queue)
+            if target.url == self._url:
+                self._become(self._breaker.succeeded(self._monotonic()), batch.queue)
 
     async def take(self, name: str = "") -> None:
         """Wait until a batch may go out; while the URL is tried again, that is one at a time."""
@@ -130,10 +131,12 @@ class Pusher:
         return read_answer(answer, [message.id for message in batch.messages], self._clock())
 
     def _after_failure(self, target: Target, batch: MessageBatch, failure: PushFailed) -> list[Outcome]:
+        self._report(target, batch, failure)
+        if target.url != self._url:  # another one has taken its place meanwhile, and knows nothing of these
+            return [Postpone(0)] * len(batch.messages)
         now_s = self._monotonic()
         was_closed = self._breaker.state(now_s) is State.CLOSED
         after_seconds = failure.retry_after_seconds
-        self._report(target, batch, failure)
         if after_seconds is not None:
             self._become(self._breaker.held(now_s, after_seconds), batch.queue)
             return [Postpone(after_seconds)] * len(batch.messages)

@@ -80,11 +80,9 @@ class WaitingRoom:
         return {queue.name: count for queue, count in firsts.items() if queue.account_id == account_id}
 
     def close(self) -> None:
-        """Let nobody wait any more: answer all with what there is, which is nothing."""
+        """Let nobody wait any more: answer all with what there is, which is nothing but what is on its way."""
         self._closed = True
         for line in self._lines.values():
-            for waiter in line.waiters:
-                _answer(waiter, line.last)
             line.changed.set()
 
     def _join(self, waiter: Waiter) -> _Line:
@@ -101,10 +99,12 @@ class WaitingRoom:
         try:
             with self._store.watch(queue_id) as changed:
                 line.changed = changed
-                while line.waiters:
+                while line.waiters and not self._closed:
                     changed.clear()
                     if not await self._serve_first(line):
                         await _wait(changed, self._seconds_to_look_again(line))
+                for waiter in line.waiters:
+                    _answer(waiter, line.last)
         except Exception as error:  # noqa: BLE001 - whoever waits gets an empty answer in time, and asks again
             self._telemetry.emit("loop.failed", step="WaitingRoom", error=error)
         finally:

@@ -9,6 +9,7 @@ from time import monotonic
 from types import FrameType
 
 import millrace
+from millrace import handlers
 from millrace.telemetry import Telemetry
 
 BEAT_SECONDS = 0.5
@@ -60,7 +61,7 @@ class Watchdog:
 def _frames(innermost: FrameType | None) -> Iterator[FrameType]:
     """Give the frames that a handler's call consists of, outermost first: those above our own `call`."""
     frames: list[FrameType] = []
-    while innermost is not None and innermost.f_globals.get("__name__") != "millrace.handlers":
+    while innermost is not None and innermost.f_globals.get("__name__") != handlers.calls.__name__:
         frames.append(innermost)
         innermost = innermost.f_back
     yield from reversed(frames if innermost is not None else [])

@@ -1,7 +1,7 @@
 """When is a batch ready?"""
 
 from millrace.clock import Clock
-from millrace.queue import Consumer
+from millrace.consumer import Consumer
 from millrace.store import IsReady
 
 

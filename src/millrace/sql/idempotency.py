@@ -6,9 +6,9 @@ import msgspec
 
 from millrace import limits
 from millrace.errors import IdempotencyKeyReused
+from millrace.idempotency import Once
 from millrace.message import Stamped
 from millrace.sql.transaction import Row, Transaction
-from millrace.store import Once
 
 KEPT_MS = limits.IDEMPOTENCY_SECONDS * 1000
 EXPIRED_AT_ONCE = 250  # each row has an index page of its own: these hold the writer for 4 ms, 1,000 for 22 ms

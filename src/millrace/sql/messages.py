@@ -6,16 +6,15 @@ import msgspec
 
 from millrace import limits
 from millrace.errors import BacklogFull, DeliveryPaused, MillraceError
+from millrace.idempotency import Once
 from millrace.message import Backlog, Lease, Message, Stamped
-from millrace.settlement import (
-    is_last_delivery,
-)
+from millrace.settlement import is_last_delivery
 from millrace.sql import queues
 from millrace.sql.idempotency import Ledger
 from millrace.sql.queues import LANE_SHIFT, QueueState, load
 from millrace.sql.settling import key_list, settle_lapsed
 from millrace.sql.transaction import Row, Transaction
-from millrace.store import IsReady, Once, Received, Repeated
+from millrace.store import IsReady, Received, Repeated
 
 
 class Sending(msgspec.Struct, frozen=True):
@@ -55,16 +54,8 @@ def receive(
     state = load(tx, queue_id)
     if state.queue.settings.delivery_paused:
         raise DeliveryPaused(f"Delivery of queue '{state.queue.name}' is paused (queue_delivery_paused).")
-    bindings = (state.lane, now_ms, limit)
-    rows = tx.fetch("ready", bindings)
-    touched = 0
-    while touched < limits.ROWS_PER_TRANSACTION:
-        cleared = _clear(tx, state, rows, now_ms)
-        if not cleared:
-            break
-        touched += cleared
-        rows = tx.fetch("ready", bindings)
-    else:
+    rows = _ready(tx, state, limit, now_ms)
+    if rows is None:
         return Received(messages=[], cleared=state.cleared, unfinished=True)
     if not rows or (is_ready is not None and not is_ready(len(rows), rows[0][1])):
         return Received(
@@ -91,22 +82,7 @@ def peek(tx: Transaction, queue_id: str, limit: int, now_ms: int, after_key: int
             "limit": limit,
         },
     )
-    return [
-        Message(
-            lease=Lease(row[0], 0),
-            attempts=row[3],
-            failures=row[4],
-            sent_at_ms=row[5],
-            id=row[6],
-            content_type=row[7],
-            source=row[8],
-            headers=_headers(row[9]),
-            origin_queue_id=row[10],
-            reason=row[11],
-            body=row[12],
-        )
-        for row in rows
-    ]
+    return [_peeked(row) for row in rows]
 
 
 def backlog(tx: Transaction, queue_id: str) -> Backlog:
@@ -191,6 +167,18 @@ def _backlog(tx: Transaction, state: QueueState) -> Backlog:
     return Backlog(state.backlog_count, state.backlog_bytes, row[0] if row else 0)
 
 
+def _ready(tx: Transaction, state: QueueState, limit: int, now_ms: int) -> Sequence[Row] | None:
+    """Give what may be delivered, without what stood in its way; None when there was more of that than fits one go."""
+    touched = 0
+    while touched < limits.ROWS_PER_TRANSACTION:
+        rows = tx.fetch("ready", (state.lane, now_ms, limit))
+        cleared = _clear(tx, state, rows, now_ms)
+        if not cleared:
+            return rows
+        touched += cleared
+    return None
+
+
 def _clear(tx: Transaction, state: QueueState, rows: Sequence[Row], now_ms: int) -> int:
     """Expire and bury among ready rows what may not be delivered; give how many that were."""
     expired_before_ms = now_ms - state.retention_ms
@@ -225,6 +213,22 @@ def _delivered(row: Row, receipt: int) -> Message:
         content_type=row[9],
         source=row[10],
         headers=_headers(row[11]),
+        body=row[12],
+    )
+
+
+def _peeked(row: Row) -> Message:
+    return Message(
+        lease=Lease(row[0], 0),
+        attempts=row[3],
+        failures=row[4],
+        sent_at_ms=row[5],
+        id=row[6],
+        content_type=row[7],
+        source=row[8],
+        headers=_headers(row[9]),
+        origin_queue_id=row[10],
+        reason=row[11],
         body=row[12],
     )
 

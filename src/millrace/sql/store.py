@@ -11,6 +11,7 @@ from typing import TypeVar
 from millrace.backoff import Chance
 from millrace.clock import Clock
 from millrace.errors import QueueNotFound
+from millrace.idempotency import Once
 from millrace.ids import NewReceipt, new_receipt
 from millrace.message import Backlog, Lease, Message, Stamped
 from millrace.queue import Queue
@@ -19,7 +20,7 @@ from millrace.sql import cleaning, idempotency, messages, queues, settling
 from millrace.sql.messages import Sending
 from millrace.sql.sqlite import SqliteDatabase
 from millrace.sql.transaction import Transaction
-from millrace.store import Cleared, IsReady, Once, Received
+from millrace.store import Cleared, IsReady, Received
 
 T = TypeVar("T")
 

@@ -24,6 +24,7 @@ from millrace.wrangler.reading import read_wrangler
 
 MAX_DELIVERIES = 10_000
 LIMIT_SECONDS = 30 * 86_400
+HANDLER_SECONDS = 60
 
 
 class MemoryBroker:
@@ -39,6 +40,7 @@ class MemoryBroker:
         bindings: Queue names by binding name. Without it any name in capitals is one: INVOICES of `invoices`.
         variables: Plain variables of `env`.
         clock: The clock, if it is not to be a new one.
+        handler_seconds: How long a handler may take with one batch, by the machine's clock.
         file: A wrangler file that was read; its handlers are not loaded.
     """
 
@@ -51,6 +53,7 @@ class MemoryBroker:
         bindings: Mapping[str, str] | None = None,
         variables: Mapping[str, str] | None = None,
         clock: ManualClock | None = None,
+        handler_seconds: float = HANDLER_SECONDS,
         file: WranglerFile | None = None,
     ) -> None:
         self.clock = clock or ManualClock()
@@ -60,6 +63,7 @@ class MemoryBroker:
             consumers=consumers or {},
             bindings=bindings,
             variables=variables or {},
+            handler_seconds=handler_seconds,
             file=file,
         )
         self._record = SentRecord()

@@ -12,12 +12,13 @@ from millrace.bindings import Env
 from millrace.broker import Broker
 from millrace.catalog import Catalog
 from millrace.handlers import as_call
+from millrace.idempotency import Once
 from millrace.ids import NewId
 from millrace.message import Backlog, Stamped
 from millrace.platform import Platform
 from millrace.sql.connection import prepare
 from millrace.sql.store import SqlStore
-from millrace.store import Once, Repeated
+from millrace.store import Repeated
 from millrace.telemetry import Telemetry
 from millrace.testing.clock import ManualClock
 from millrace.testing.delivering import Deliveries, Line
@@ -49,7 +50,8 @@ async def open_rooms(setup: Setup, clock: ManualClock, record: SentRecord) -> As
             platform = _platform(store, clock)
             await set_up(platform, setup)
             env, tally = make_env(platform, setup), Tally(platform.telemetry)
-            lines = {queue: Line(platform, ACCOUNT, queue, tally.watched(call), env) for queue, call in calls.items()}
+            watched = {queue: tally.watched(call, setup.handler_seconds) for queue, call in calls.items()}
+            lines = {queue: Line(platform, ACCOUNT, queue, call, env) for queue, call in watched.items()}
             yield Rooms(platform, env, Deliveries(platform, clock, lines, tally))
         finally:
             await store.close()

@@ -8,12 +8,12 @@ import msgspec
 from millrace.bindings import Env, QueueBinding
 from millrace.cli.apply import apply, attach_handlers, plan_file
 from millrace.client.environment import queue_named_by
+from millrace.consumer import ConsumerSettings
 from millrace.errors import ConfigurationError
 from millrace.handlers import Handler
 from millrace.ids import new_push_secret
 from millrace.message import Backlog, Outgoing
 from millrace.platform import Platform, QueueNeed, ensure_queues
-from millrace.queue import ConsumerSettings
 from millrace.wrangler.file import WranglerFile
 
 ACCOUNT = "local"
@@ -29,6 +29,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     consumers: Mapping[str, Mapping[str, Any]]
     bindings: Mapping[str, str] | None
     variables: Mapping[str, str]
+    handler_seconds: float
     file: WranglerFile | None = None
 
 

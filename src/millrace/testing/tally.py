@@ -1,7 +1,8 @@
 """What came of deliveries: counted from the events of broker and consumer, errors from the handlers' calls."""
 
+import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 import msgspec
@@ -56,12 +57,12 @@ class Tally:
         """Give the counts as they stand."""
         return Report(**self._counts, errors=tuple(self._errors))
 
-    def watched(self, call: Call) -> Call:
-        """Make a call that notes what the handler raises, over the batch or over single messages."""
+    def watched(self, call: Call, handler_seconds: float) -> Call:
+        """Make a call that notes what the handler raises, over the batch or over single messages, and that ends."""
 
         async def watched(batch: MessageBatch, env: Any) -> None:
             try:
-                await call(batch, env)
+                await _in_time(call(batch, env), handler_seconds)
             except Exception as error:
                 self._note(error, batch.queue, batch.messages)
                 raise
@@ -94,3 +95,13 @@ class Tally:
         more = f" and {len(messages) - IDS_SHOWN} more" if len(messages) > IDS_SHOWN else ""
         error.add_note(f"in the handler of queue {queue!r}, with {shown}{more}")
         self._errors.append(error)
+
+
+async def _in_time(work: Awaitable[None], seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            await work
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise TimeoutError(f"the handler ran longer than {seconds:g} s; the broker's handler_seconds says so") from None

@@ -1,12 +1,15 @@
 """What a file has that is not wrong, but would surprise: the warnings."""
 
 from collections.abc import Collection, Iterator
+from difflib import get_close_matches
 from typing import Any
 
 from millrace.jsonc import dumps
 from millrace.wrangler.places import Problem
 from millrace.wrangler.section import Section
 from millrace.wrangler.shapes import SHAPES
+
+KEYS = ("queues", "triggers", "vars", "name", "main", "env")
 
 
 def remarks(section: Section) -> Iterator[Problem]:
@@ -18,6 +21,9 @@ def remarks(section: Section) -> Iterator[Problem]:
                 f'"{key}" exists at the top level, but not on "env.{section.environment}". '
                 f'It is not inherited by environments; add "{key}" to "env.{section.environment}".',
             )
+    yield from _misspelt(section)
+    triggers, path = section.inherited("triggers", {})
+    yield from _unexpected(triggers, path, ("crons",))
     queues, path = section.own.get("queues", {}), f"{section.prefix}queues"
     yield from _unexpected(queues, path, SHAPES)
     for name, shape in SHAPES.items():
@@ -26,6 +32,16 @@ def remarks(section: Section) -> Iterator[Problem]:
             yield from _unexpected(entry, place, (shape.required, *shape.optional))
             if name == "producers":
                 yield from _producer_remarks(entry, place)
+
+
+def _misspelt(section: Section) -> Iterator[Problem]:
+    """Tell of keys that look like ours; of all others that wrangler has, we know nothing."""
+    where = f"env.{section.environment}" if section.environment else "top-level"
+    for key in section.own:
+        near = get_close_matches(key, KEYS, 1, 0.8)
+        if near and key not in KEYS:
+            sentence = f"Unexpected fields found in {where} field: {dumps(key)}; is {dumps(near[0])} meant?"
+            yield Problem(section.prefix + key, sentence)
 
 
 def sent_to(producer: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """The keys that a file may have, and what is wrong with those it has."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,6 +25,7 @@ LIMITS = {
     "max_backlog_bytes": "max_backlog_bytes",
     "retention": "retention_seconds",
 }
+NAME = re.compile(r"([a-z0-9_][a-z0-9_-]*)?")
 TYPES = ("worker", "http_pull", "http_push")
 # Keys that only one type of consumer has.
 BELONGINGS = {"handler": "worker", "url": "http_push", "secret_variable": "http_push"}
@@ -53,15 +55,19 @@ SHAPES = {
 
 def problems(section: Section) -> Iterator[Problem]:
     """Tell everything that is wrong; ranges are left to who knows queues."""
-    for key in ("name", "main"):
-        value, path = section.inherited(key, "")
-        if not isinstance(value, str):
-            yield Problem(path, f'Expected "{path}" to be of type string but got {dumps(value)}.')
+    main, path = section.inherited("main", "")
+    if not isinstance(main, str):
+        yield Problem(path, f'Expected "{path}" to be of type string but got {dumps(main)}.')
+    name, path = section.inherited("name", "")
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        kind = "string, alphanumeric and lowercase with dashes only"
+        yield Problem(path, f'Expected "{path}" to be of type {kind} but got {dumps(name)}.')
     variables, path = section.own.get("vars", {}), f"{section.prefix}vars"
     if not isinstance(variables, dict):
         yield Problem(path, f'The field "{path}" should be an object but got {dumps(variables)}.')
     yield from _triggers_problems(*section.inherited("triggers", {}))
     yield from _queues_problems(section.own.get("queues", {}), f"{section.prefix}queues")
+    yield from _names_taken(section)
 
 
 def whole(key: str, value: float) -> int | None:
@@ -136,6 +142,21 @@ def _belonging_problems(entry: dict[str, Any], path: str) -> Iterator[Problem]:
             yield Problem(f"{path}.{key}", sentence)
     if kind == "http_push" and "url" not in entry:
         yield Problem(path, f'"{path}" should have a string "url" field but got {dumps(entry)}.')
+
+
+def _names_taken(section: Section) -> Iterator[Problem]:
+    """Tell of bindings that have the name of another one, or of a variable: `env` has room for one of them."""
+    queues, variables = section.own.get("queues"), section.own.get("vars")
+    producers = queues.get("producers") if isinstance(queues, dict) else None
+    taken = dict.fromkeys(variables, "Queue and Environment Variable") if isinstance(variables, dict) else {}
+    for index, entry in enumerate(producers if isinstance(producers, list) else ()):
+        name = entry.get("binding") if isinstance(entry, dict) else None
+        if not isinstance(name, str):
+            continue
+        if name in taken:
+            place = f"{section.prefix}queues.producers[{index}].binding"
+            yield Problem(place, f"{name} assigned to {taken[name]} bindings. Bindings must have unique names.")
+        taken[name] = "multiple Queue"
 
 
 def _repeated(entries: list[Any], path: str) -> Iterator[Problem]:
