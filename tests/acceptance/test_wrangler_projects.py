@@ -287,3 +287,10 @@ def test_a_consumer_that_the_file_names_no_more_is_detached_and_its_messages_sta
         assert _found(server)[gone] == Found()
         assert _backlog(server, gone) == 1
         assert f"- consumer of {gone}: worker local (its messages stay)" in server.text
+
+
+def test_the_dead_letters_of_events_never_expire_though_the_file_names_their_queue(tmp_path):
+    with _project(tmp_path, **EVENTS) as server:
+        [queue] = server.v4("GET", "/queues?name=event-dlq").result
+
+    assert "message_retention_period" not in queue["settings"]

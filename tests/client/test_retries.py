@@ -8,6 +8,7 @@ import pytest
 from millrace import AsyncClient
 from millrace.client.answers import Answer
 from millrace.client.retries import NONE, Retries, pause_seconds
+from millrace.client.wire import part_key
 from millrace.errors import (
     BacklogFull,
     QueueNameTaken,
@@ -113,7 +114,11 @@ def test_the_callers_key_goes_with_every_part(steady, recorded):
     client.send_batch("my-queue", [{"body": n} for n in range(250)], idempotency_key="import-7")
 
     sends = [asked for asked in recorded.asked if asked.path.endswith("/batch")]
-    assert [asked.headers["idempotency-key"] for asked in sends] == ["import-7", "import-7-2", "import-7-3"]
+    assert [asked.headers["idempotency-key"] for asked in sends] == [
+        "import-7",
+        part_key("import-7", 2),
+        part_key("import-7", 3),
+    ]
 
 
 def test_pauses_are_slept_one_after_the_other(steady, recorded):

@@ -8,7 +8,7 @@ import typing
 import msgspec
 import pytest
 
-from millrace.batch import MessageBatch
+from millrace.batch import BatchMessage, MessageBatch
 from millrace.errors import ConfigurationError
 from millrace.handlers import PermanentError, as_call, outcome_of
 from millrace.settlement import Ack, Reject, Retry
@@ -258,3 +258,10 @@ async def test_the_handlers_own_error_counts_before_that_of_work_it_left():
         await as_call(handle)(batch(), None)
 
     assert outcome_of(caught.value) == Reject("no such user")
+
+
+def test_a_function_of_one_message_is_no_batch_handler():
+    async def send_mail(message: BatchMessage) -> None: ...
+
+    with pytest.raises(ConfigurationError, match=r"expected a MessageBatch, or each\("):
+        as_call(send_mail)

@@ -180,7 +180,10 @@ class TestMessages:
                 'but got {"max_retries":"5"}.'
             ),
         ]
-        assert refusal(path, "live") == f'{path}:7: Expected "env.live.name" to be of type string, alphanumeric and lowercase with dashes only but got 5.'
+        assert (
+            refusal(path, "live")
+            == f'{path}:7: Expected "env.live.name" to be of type string, alphanumeric and lowercase with dashes only but got 5.'
+        )
 
     def test_a_wrong_entry_is_named_with_its_line_in_json(self, tmp_path):
         path = write(tmp_path, '{\n  "queues": {\n    "producers": [\n      {}\n    ]\n  }\n}', "wrangler.json")

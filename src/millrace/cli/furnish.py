@@ -12,7 +12,6 @@ from millrace.cli.apply import apply, attach_handlers, plan_file
 from millrace.cli.handlers import program_of, refusal_of
 from millrace.cli.house import House
 from millrace.config import Settings
-from millrace.errors import ConfigurationError, OutboundRefused
 from millrace.handlers import as_call
 from millrace.platform import App, ensure_queues
 from millrace.queue import Queue
@@ -21,10 +20,9 @@ from millrace.runtime.consumer import QueueConsumer
 from millrace.runtime.frames import Program
 from millrace.runtime.process import ProgramFailed
 from millrace.runtime.sharing import FairSlots
-from millrace.wrangler.file import ConsumerEntry, WranglerFile
+from millrace.wrangler.file import WranglerFile
 
 MIB = 1024 * 1024
-KEPT_FROM_HANDLERS = ("ADMIN_TOKEN", "MASTER_KEY")  # the server's own secrets
 
 
 class Furniture(NamedTuple):
@@ -85,15 +83,7 @@ async def _load(
         return _OfFile([], (), None)
     queues = (*wanted.handlers, *wanted.main_queues)
     slots = FairSlots(settings.handler_processes, queues)
-    children = Children(
-        wanted,
-        house.platform.sends(settings.account_id, _bindings(file)),
-        house.telemetry,
-        size=slots.size,
-        memory_bytes=settings.handler_memory_mb * MIB,
-        counts=house.platform.counts(settings.account_id, _bindings(file)),
-        environ={name: value for name, value in os.environ.items() if name not in KEPT_FROM_HANDLERS},
-    )
+    children = _make_children(house, settings, file, wanted, slots.size)
     stack.push_async_callback(children.stop)
     try:
         await children.start()
@@ -106,6 +96,20 @@ async def _load(
         for queue in queues
     ]
     return _OfFile(consumers, queues, children)
+
+
+def _make_children(house: House, settings: Settings, file: WranglerFile, program: Program, size: int) -> Children:
+    bindings, platform = _bindings(file), house.platform
+    kept = {"ADMIN_TOKEN", *(entry.secret_variable for entry in file.consumers)}  # the server's own secrets
+    return Children(
+        program,
+        platform.sends(settings.account_id, bindings),
+        house.telemetry,
+        size=size,
+        memory_bytes=settings.handler_memory_mb * MIB,
+        counts=platform.counts(settings.account_id, bindings),
+        environ={name: value for name, value in os.environ.items() if name not in kept},
+    )
 
 
 def _without(wanted: Program | None, program: App) -> Program | None:
@@ -126,22 +130,10 @@ async def _apply(house: House, account_id: str, file: WranglerFile) -> None:
     if file.crons:
         warning = f"{file.place(file.crons_path)}: crons are read, but nothing runs them yet"
         house.telemetry.emit("configuration.warning", file=str(file.path), warning=warning)
-    for entry in file.consumers:
-        _check_url(house, file, entry)
     changes = await plan_file(house.catalog, account_id, file, os.environ)
     await apply(house.catalog, account_id, changes, os.environ)
     for change in changes:
         house.telemetry.emit("configuration.applied", act=change.line)
-
-
-def _check_url(house: House, file: WranglerFile, entry: ConsumerEntry) -> None:
-    """Refuse a private address now, and not when the first push fails."""
-    try:
-        if entry.url is not None:
-            house.outbound.check(entry.url)
-    except OutboundRefused as error:
-        path = f"{entry.path}.url"
-        raise ConfigurationError(f'{file.place(path)}: "{path}": {error}') from error
 
 
 def _env(house: House, account_id: str, file: WranglerFile | None) -> Env:

@@ -14,7 +14,8 @@ SKIPPED = {".venv", ".git", "node_modules", "__pycache__", "data"}
 def run_reloading() -> int:
     """Serve until Ctrl-C, with a fresh process after each change below the current folder."""
     command = [sys.executable, "-m", "millrace.cli.main", *(word for word in sys.argv[1:] if word != "--reload")]
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)  # a script that starts us in the background has it ignored
     seen = _newest_change()
     child = subprocess.Popen(command)  # noqa: S603 - our own command line once more
     try:
@@ -30,6 +31,10 @@ def run_reloading() -> int:
     except KeyboardInterrupt:
         child.terminate()
         return child.wait()
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _newest_change() -> float:

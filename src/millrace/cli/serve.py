@@ -120,10 +120,10 @@ async def serve(settings: Settings, file: WranglerFile | None, *, show_key: bool
         telemetry, book = _listened_to(lines)
         _check_integrity(prepared, telemetry, stack)
         house = await _open_house(settings, prepared, telemetry, clock, stack)
-        new_secret = await _first_keys(house.keys, settings)
         applications = [events.app(house.platform, EventsSettings(settings.debug_routes, settings.events_consumer))]
         await check_handlers(house.catalog, settings.account_id, program.handlers, file, os.environ)
         furniture = await furnish(house, settings, file, program, applications, stack)
+        new_secret = await _first_keys(house.keys, settings)  # a start that fails tells nobody of a key
         runner = Runner(furniture.consumers, telemetry)
         if program.handlers:
             stack.callback(Watchdog(telemetry).stop)

@@ -90,7 +90,7 @@ class AsyncMessages:
             queue: Where to.
             messages: Mappings with `body` and perhaps `content_type` and `delay_seconds`; all are looked at first.
             delay_seconds: For those that have none of their own.
-            idempotency_key: As for `send`; further parts add their number to it.
+            idempotency_key: As for `send`; further parts have keys that are made from it.
         """
         outgoing = [read_outgoing(message) for message in messages]
         return await self.send_parts(queue, outgoing, delay_seconds, idempotency_key)

@@ -3,6 +3,7 @@
 import base64
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from hashlib import sha256
 from math import isfinite
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -107,8 +108,8 @@ def new_key(given: str | None) -> str:
 
 
 def part_key(key: str, part: int) -> str:
-    """Give the idempotency key of a part, counted from 1."""
-    return key if part == 1 else f"{key}-{part}"
+    """Give the idempotency key of a part, counted from 1: no longer than may be, and nobody else's."""
+    return key if part == 1 else sha256(f"{part}:{key}".encode()).hexdigest()
 
 
 def leases_object(

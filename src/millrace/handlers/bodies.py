@@ -17,9 +17,12 @@ def batch_reader(handler: Callable[..., Any]) -> Read | None:
     """Make what reads the bodies for `(batch: MessageBatch[Order], …)`; None for a batch without such a type.
 
     Raises:
-        ConfigurationError: nothing can be read as that type.
+        ConfigurationError: nothing can be read as that type, or it takes one message.
     """
     annotation = first_annotation(handler)
+    if _is_message(annotation):
+        name = name_of(handler)
+        raise ConfigurationError(f"handler {name} takes a BatchMessage; expected a MessageBatch, or each({name})")
     if get_origin(annotation) is not MessageBatch:
         return None
     return _reader(get_args(annotation)[0], handler)

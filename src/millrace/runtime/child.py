@@ -64,6 +64,7 @@ async def _serve(link: Link) -> None:
 def _load(program: Program, link: Link) -> dict[str, Call] | frames.Failed:
     """Import the handlers; the first that fails ends it."""
     folder, calls, key = Path(program.folder), dict[str, Call](), None
+    sys.path.append(str(Path.cwd()))  # last, so that a file of the working folder hides no module
     python_workers.install()
     try:
         for key, reference in program.handlers.items():
