@@ -41,7 +41,7 @@ LINES: dict[str, tuple[str, str]] = {
     "loop.failed": ("error", "Background work failed; it is tried again"),
     "consumer.started": ("info", "Consumer started"),
     "consumer.stopped": ("info", "Consumer stopped"),
-    "server.unreachable": ("warning", "Server cannot be reached; it is tried again"),
+    "server.unreachable": ("warning", "Server cannot be used; it is tried again"),
     "loop.blocked": ("error", "A handler blocks the server's event loop"),
     "message.failed": ("error", "Handler failed with one message"),
     "handler.failed": ("error", "Handler failed"),

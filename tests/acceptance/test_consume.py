@@ -133,6 +133,7 @@ def test_a_killed_server_loses_nothing_of_sixteen_consumers(
     queue = a_queue(stopped)
     program = "async def handle(batch):\n    for message in batch.messages:\n        note(message, 'handled')\n    await asyncio.sleep(0.05)\n"
     consumers.append(Consumer(tmp_path, stopped.url, *FLAGS, "--processes", "16", program=program))
+    wait_until(lambda: consumers[0].output.count(b"consumer.started") == 16, 30, "sixteen processes do not start")
     send(stopped, queue, range(800))
     wait_until(lambda: len(consumers[0].bodies()) > 100, 30, f"nothing is handled: {consumers[0].output.decode()}")
 
@@ -327,3 +328,32 @@ def _assert_no_overlap(rows: list[dict[str, Any]]) -> None:
         before = last.get(row["body"])
         assert before is None or (row["at"] - before) * 1000 > LEASE_MS * 0.9, row
         last[row["body"]] = row["at"]
+
+
+def test_a_consumer_of_a_file_makes_what_is_missing_as_the_file_says(
+    stopped: Server, tmp_path: Path, consumers: list[Consumer]
+) -> None:
+    stopped.start()
+    (tmp_path / "wrangler.toml").write_text(
+        'name = "shop"\n[[queues.consumers]]\nqueue = "work"\nhandler = "work:handle"\n'
+        'max_batch_timeout = 0\nmax_retries = 1\ndead_letter_queue = "dead"\n'
+        '[[queues.producers]]\nbinding = "OUT"\nqueue = "out"\n'
+    )
+    program = "async def handle(batch, env):\n    await env.OUT.send(batch.messages[0].body)\n"
+
+    consumers.append(Consumer(tmp_path, stopped.url, "--config", "wrangler.toml", program=program).started())
+
+    [queue] = stopped.v4("GET", "/queues?name=work").result
+    [consumer] = queue["consumers"]
+    assert (consumer["script"], consumer["dead_letter_queue"]) == ("shop", "dead")
+    assert (consumer["settings"]["max_retries"], consumer["settings"]["max_wait_time_ms"]) == (1, 0)
+    stopped.v4("POST", f"/queues/{queue['queue_id']}/messages", {"body": 7})
+    [out] = stopped.v4("GET", "/queues?name=out").result
+    wait_until(lambda: backlog(stopped, out["queue_id"]) == 1, 10, "nothing is sent on")
+
+
+def test_a_handler_that_cannot_be_called_makes_nothing_at_the_server(stopped: Server, tmp_path: Path) -> None:
+    consumer = Consumer(tmp_path, stopped.start().url, *FLAGS, program="handle = 3\n")
+
+    assert consumer.process.wait(20) == 1
+    assert stopped.v4("GET", "/queues?name=work").result == []

@@ -6,8 +6,7 @@ import os
 import random
 import sys
 from collections.abc import Sequence
-from contextlib import AsyncExitStack, suppress
-from itertools import count
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import cast
 
@@ -16,28 +15,18 @@ import msgspec
 from millrace import limits
 from millrace.bindings import Env
 from millrace.cli.handlers import load_handlers
+from millrace.cli.prepare import prepare
 from millrace.cli.processes import run_processes
 from millrace.cli.signals import stop_on_signals
 from millrace.client.address import server_of
 from millrace.client.async_calls import AsyncCalls
 from millrace.client.asynchronous import AsyncClient
-from millrace.client.feed import KINDS, RemoteFeed
+from millrace.client.feed import RemoteFeed
 from millrace.client.retries import NONE
 from millrace.clock import wall_ms
 from millrace.config import read_handler_seconds
-from millrace.errors import (
-    ConfigurationError,
-    ConsumerExists,
-    Forbidden,
-    Overloaded,
-    QueueNameTaken,
-    QueueNotFound,
-    RequestTimedOut,
-    ServerFailed,
-    ServerUnreachable,
-    StoreUnavailable,
-)
-from millrace.handlers import Handler, as_call
+from millrace.errors import ConfigurationError
+from millrace.handlers import Call, Handler, as_call
 from millrace.logs import LINES, LogLines
 from millrace.programs import load_object
 from millrace.runtime.consumer import QueueConsumer
@@ -46,18 +35,15 @@ from millrace.telemetry import Telemetry
 from millrace.wrangler.file import WranglerFile
 from millrace.wrangler.reading import read_wrangler
 
-SCRIPT = "consume"  # the script name of the consumers that this command attaches
 PARENT_SECONDS = 1.0
 SAME_SIGNAL_SECONDS = 1.0  # a supervisor may signal a forked process, and its parent passes on the same signal
 ANSWER_SECONDS = 30.0
-PAUSE_SECONDS, PAUSE_SECONDS_MAX = 0.5, 15.0
-TRANSIENT = (ServerUnreachable, ServerFailed, StoreUnavailable, Overloaded, RequestTimedOut)
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
     """What one process does: handlers by queue, for a server, with a key; the file names bindings and variables."""
 
-    handlers: dict[str, Handler]
+    calls: dict[str, Call]
     url: str
     token: str | None
     file: WranglerFile | None
@@ -79,7 +65,7 @@ def _read(arguments: argparse.Namespace) -> Work:
     file = read_wrangler(arguments.config, arguments.environment) if arguments.config else None
     url, token = server_of(os.environ, arguments.url, arguments.token)
     return Work(
-        handlers=_handlers(file, arguments.queue, arguments.handler),
+        calls={queue: as_call(made) for queue, made in _handlers(file, arguments.queue, arguments.handler).items()},
         url=url,
         token=token,
         file=file,
@@ -131,12 +117,10 @@ async def consume(work: Work, parent: int | None = None) -> int:
             return 0
         env = _env(client, work.file)
         consumers = [
-            QueueConsumer(
-                RemoteFeed(calls, queue), as_call(handler), telemetry, env=env, handler_seconds=work.handler_seconds
-            )
-            for queue, handler in work.handlers.items()
+            QueueConsumer(RemoteFeed(calls, queue), call, telemetry, env=env, handler_seconds=work.handler_seconds)
+            for queue, call in work.calls.items()
         ]
-        telemetry.emit("consumer.started", url=work.url, queues=list(work.handlers), process=os.getpid())
+        telemetry.emit("consumer.started", url=work.url, queues=list(work.calls), process=os.getpid())
         await _run_until(stopping, consumers)
         telemetry.emit("consumer.stopped")
     return 0
@@ -159,7 +143,7 @@ async def _stop_without(parent: int, stopping: asyncio.Event) -> None:
 
 async def _is_prepared(client: AsyncClient, work: Work, telemetry: Telemetry, stopping: asyncio.Event) -> bool:
     """See that each queue is there and has a consumer, however long the server stays away; False when stopped."""
-    preparing = asyncio.create_task(_prepare(client, work, telemetry))
+    preparing = asyncio.create_task(prepare(client, list(work.calls), work.file, telemetry))
     waiting = asyncio.create_task(stopping.wait())
     try:
         await asyncio.wait({preparing, waiting}, return_when=asyncio.FIRST_COMPLETED)
@@ -169,40 +153,6 @@ async def _is_prepared(client: AsyncClient, work: Work, telemetry: Telemetry, st
     finally:
         preparing.cancel()
         waiting.cancel()
-
-
-async def _prepare(client: AsyncClient, work: Work, telemetry: Telemetry) -> None:
-    for failures in count(1):
-        try:
-            for queue in work.handlers:
-                await _ensure_consumer(client, queue)
-        except TRANSIENT as error:
-            telemetry.emit("server.unreachable", error=str(error))
-            seconds = min(PAUSE_SECONDS * 2 ** min(failures, 10), PAUSE_SECONDS_MAX)
-            await asyncio.sleep(seconds * (1 + random.random()) / 2)  # noqa: S311 - no secret hangs on it
-        else:
-            return
-
-
-async def _ensure_consumer(client: AsyncClient, name: str) -> None:
-    """Make the queue and attach a consumer, as `serve --app` does, where they are missing and the key may."""
-    try:
-        try:
-            queue = await client.queue(name)
-        except QueueNotFound:
-            with suppress(QueueNameTaken):  # another process was quicker
-                await client.create_queue(name)
-            queue = await client.queue(name)
-        if not queue["consumers"]:
-            with suppress(ConsumerExists):
-                await client.create_consumer(name, type="worker", script_name=SCRIPT)
-        elif (kind := queue["consumers"][0]["type"]) not in KINDS:
-            raise ConfigurationError(
-                f"queue {name!r} has a consumer of type {kind}, to which the server itself delivers; "
-                f"remove it, or give the queue one of type {' or '.join(KINDS)}"
-            )
-    except Forbidden as error:
-        raise Forbidden(f"queue {name!r} or its consumer is missing, and the key may not make it: {error}") from error
 
 
 def _env(client: AsyncClient, file: WranglerFile | None) -> Env:
