@@ -9,7 +9,7 @@ from millrace.broker import Broker
 from millrace.catalog import Catalog
 from millrace.clock import Clock, wall_ms
 from millrace.handlers import Call
-from millrace.http import accounts, consumers, health, keys, messages, openapi, pages, queues, subscriptions
+from millrace.http import accounts, consumers, health, keys, leases, messages, openapi, pages, queues, subscriptions
 from millrace.http.app import Door
 from millrace.http.desk import Desk
 from millrace.http.metrics import MetricsBook
@@ -84,7 +84,7 @@ class House:
         )
         open_routes = health.routes()
         routes: list[Route] = [route for application in applications for route in application.routes]
-        for module in (queues, consumers, messages, subscriptions, accounts, keys):
+        for module in (queues, consumers, messages, leases, subscriptions, accounts, keys):
             routes += module.ROUTES
         routes += book.routes()
         routes += pages.routes([*open_routes, *routes], __version__)

@@ -15,6 +15,7 @@ from millrace.consumer import ConsumerSettings
 from millrace.errors import DeliveryPaused, PullNotEnabled, QueueNotFound, UnexpectedAnswer
 from millrace.message import Backlog, ContentType, Lease, Message
 from millrace.runtime.feed import Taken
+from millrace.runtime.waits import at_most
 from millrace.settlement import Ack, Outcome, Postpone, Reject, Retry
 
 T = TypeVar("T")
@@ -111,7 +112,7 @@ class RemoteFeed:
         """Wait a little where there is nothing to take; the server makes us wait everywhere else."""
         if self._look_up_at == 0 or self._settings is None:
             self._look_up_at = 0
-            await _at_most(IDLE_SECONDS, self._stopping)
+            await at_most(IDLE_SECONDS, self._stopping)
 
     async def settle(self, outcomes: Sequence[tuple[Lease, Outcome]]) -> int:
         """Apply outcomes and have that confirmed."""
@@ -207,11 +208,3 @@ def _ack_body(outcomes: Sequence[tuple[Lease, Outcome]]) -> dict[str, list[dict[
             case Postpone(delay_seconds=delay_seconds):
                 body.setdefault("postpones", []).append(entry | {"delay_seconds": delay_seconds})
     return body
-
-
-async def _at_most(seconds: float, event: asyncio.Event) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        pass

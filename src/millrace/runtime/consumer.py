@@ -19,6 +19,7 @@ from millrace.handlers import Call, outcome_of
 from millrace.message import Lease, Message
 from millrace.runtime.feed import Feed, Taken
 from millrace.runtime.scaling import next_concurrency
+from millrace.runtime.waits import at_most
 from millrace.settlement import Outcome
 from millrace.telemetry import Telemetry
 
@@ -110,7 +111,7 @@ class QueueConsumer:
         """Wait for room; not for ever, since the limit may be raised meanwhile."""
         self._a_call_ended.clear()
         if not self._stopping.is_set():
-            await _at_most(LOOK_AGAIN_SECONDS, self._a_call_ended)
+            await at_most(LOOK_AGAIN_SECONDS, self._a_call_ended)
 
     async def _round(self, settings: ConsumerSettings) -> None:
         """Take a batch, have it handled, have that confirmed; several rounds may go on at once."""
@@ -283,11 +284,4 @@ class QueueConsumer:
             self._telemetry.emit(event, queue=self._feed.queue, error=shown)
         seconds = min(PAUSE_SECONDS * 2 ** min(self._failures - 1, 10), self._feed.longest_pause_seconds)
         asked_seconds = min(getattr(error, "retry_after", None) or 0, ASKED_SECONDS_MAX)
-        await _at_most(max(seconds, asked_seconds), self._stopping)
-
-
-async def _at_most(seconds: float, event: asyncio.Event) -> None:
-    """Wait for an event, but not longer."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()
+        await at_most(max(seconds, asked_seconds), self._stopping)

@@ -16,6 +16,7 @@ from millrace.errors import DeliveryPaused, QueueNotFound
 from millrace.message import Backlog, Lease, Message
 from millrace.queue import Queue
 from millrace.runtime import window
+from millrace.runtime.waits import at_most
 from millrace.settlement import Outcome
 from millrace.store import Received, Store
 
@@ -123,11 +124,7 @@ class QueueFeed:
             max_wait_time_ms = self._found.consumer.settings.max_wait_time_ms
             at_ms = window.look_again_ms(self._last.ready_since_ms, self._last.next_due_at_ms, max_wait_time_ms)
             seconds = window.seconds_until(at_ms, self._clock(), LOOK_AGAIN_SECONDS)
-        try:
-            async with asyncio.timeout(seconds):
-                await self._changed.wait()
-        except TimeoutError:
-            pass
+        await at_most(seconds, self._changed)
 
     async def settle(self, outcomes: Sequence[tuple[Lease, Outcome]]) -> int:
         """Settle at the broker."""

@@ -16,6 +16,7 @@ from millrace.errors import MillraceError
 from millrace.message import Message
 from millrace.queue import Queue
 from millrace.runtime import window
+from millrace.runtime.waits import at_most
 from millrace.settlement import Postpone
 from millrace.store import Received, Store
 from millrace.telemetry import Telemetry
@@ -102,7 +103,7 @@ class WaitingRoom:
                 while line.waiters and not self._closed:
                     changed.clear()
                     if not await self._serve_first(line):
-                        await _wait(changed, self._seconds_to_look_again(line))
+                        await at_most(self._seconds_to_look_again(line), changed)
                 for waiter in line.waiters:
                     _answer(waiter, line.last)
         except Exception as error:  # noqa: BLE001 - whoever waits gets an empty answer in time, and asks again
@@ -172,11 +173,3 @@ def _leave(line: _Line, waiter: Waiter) -> None:
 def _answer(waiter: Waiter, received: Received | None) -> None:
     if not waiter.answer.done():
         waiter.answer.set_result(received)
-
-
-async def _wait(changed: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await changed.wait()
-    except TimeoutError:
-        pass
