@@ -44,6 +44,7 @@ from millrace.runtime.pushing import Pushing
 from millrace.runtime.reaper import Reaper
 from millrace.runtime.runner import Runner, Step
 from millrace.runtime.waiting import WaitingRoom
+from millrace.runtime.waits import at_most
 from millrace.runtime.watchdog import Watchdog
 from millrace.sql.directory import Prepared, find_damage, is_small, lock_directory, prepare_directory, read_queues
 from millrace.sql.store import SqlStore
@@ -54,6 +55,7 @@ from millrace.wrangler.reading import read_wrangler
 
 REAPER_SECONDS = 1.0
 FOREIGN_CHANGE_SECONDS = 0.5
+DATE_SECONDS = 1.0
 DRAIN_SECONDS = 10
 KEEP_ALIVE_SECONDS = 75
 BACKLOG_CONNECTIONS = 2048
@@ -159,10 +161,14 @@ async def _open_house(
 def _steps(house: House, runner: Runner) -> list[Step]:
     """Give what is done again and again beside the consumers, with the seconds between."""
     pushing = Pushing(house.store, house.catalog, runner, house.push_consumer)
+
+    async def notice_changes() -> None:
+        await house.notice_others()
+        await pushing.follow()
+
     return [
         (REAPER_SECONDS, Reaper(house.store, house.clock, house.telemetry).sweep),
-        (FOREIGN_CHANGE_SECONDS, house.notice_others),
-        (FOREIGN_CHANGE_SECONDS, pushing.follow),
+        (FOREIGN_CHANGE_SECONDS, notice_changes),
     ]
 
 
@@ -198,7 +204,7 @@ async def _run(
     banner: Banner,
 ) -> None:
     """Serve until a signal; then stop receiving, finish, settle."""
-    server = _make_server(rooms.door)
+    server = _make_server(rooms.door, stopping)
     _spare_the_collector()
     rooms.runner.start(steps)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
@@ -210,13 +216,13 @@ async def _run(
     await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     telemetry.emit("server.stopping")
-    server.should_exit = True
     await asyncio.gather(serving, rooms.stop())
     telemetry.emit("server.stopped")
 
 
-def _make_server(door: Door) -> uvicorn.Server:
+def _make_server(door: Door, stopping: asyncio.Event) -> uvicorn.Server:
     return _Server(
+        stopping,
         uvicorn.Config(
             door,
             http=Protocol,
@@ -229,11 +235,21 @@ def _make_server(door: Door) -> uvicorn.Server:
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=DRAIN_SECONDS,
             backlog=BACKLOG_CONNECTIONS,
-        )
+        ),
     )
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, stopping: asyncio.Event, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
+    async def main_loop(self) -> None:
+        """Turn once a second, for the date in headers; uvicorn's own loop turns ten times, which an idle server feels."""
+        while not await self.on_tick(0):
+            await at_most(DATE_SECONDS, self._stopping)
+            self.should_exit = self._stopping.is_set()
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave the signals to us."""
