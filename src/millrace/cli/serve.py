@@ -2,20 +2,17 @@
 
 import argparse
 import asyncio
-import contextlib
 import gc
 import logging
 import os
-import resource
 import socket
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-import uvicorn
 
 from millrace import __version__
 from millrace.access.keys import Key, Keys
@@ -27,6 +24,7 @@ from millrace.cli.banner import Banner
 from millrace.cli.check import check_file, check_urls
 from millrace.cli.furnish import furnish
 from millrace.cli.house import House
+from millrace.cli.listening import address_of, listen, make_server, raise_open_files
 from millrace.cli.load import load_app
 from millrace.cli.plan import plan
 from millrace.cli.signals import stop_on_signals
@@ -35,7 +33,6 @@ from millrace.config import Settings, read_settings
 from millrace.errors import ConfigurationError, StoreRefused
 from millrace.http.app import Door
 from millrace.http.metrics import BOOKED, MetricsBook
-from millrace.http.protocol import Protocol
 from millrace.logs import LINES, ForeignLogs, LogLines
 from millrace.platform import App
 from millrace.resources.outbound import Outbound
@@ -44,7 +41,6 @@ from millrace.runtime.pushing import Pushing
 from millrace.runtime.reaper import Reaper
 from millrace.runtime.runner import Runner, Step
 from millrace.runtime.waiting import WaitingRoom
-from millrace.runtime.waits import at_most
 from millrace.runtime.watchdog import Watchdog
 from millrace.sql.directory import Prepared, find_damage, is_small, lock_directory, prepare_directory, read_queues
 from millrace.sql.store import SqlStore
@@ -55,10 +51,6 @@ from millrace.wrangler.reading import read_wrangler
 
 REAPER_SECONDS = 1.0
 FOREIGN_CHANGE_SECONDS = 0.5
-DATE_SECONDS = 1.0
-DRAIN_SECONDS = 10
-KEEP_ALIVE_SECONDS = 75
-BACKLOG_CONNECTIONS = 2048
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -72,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     file = _read_file(arguments.config, settings)
     if arguments.dry_run:
         return _show_changes(settings, file)
-    _raise_open_files()
+    raise_open_files()
     import uvloop
 
     with lock_directory(settings.data):
@@ -113,7 +105,7 @@ def _show_changes(settings: Settings, file: WranglerFile | None) -> int:
 async def serve(settings: Settings, file: WranglerFile | None, *, show_key: bool = False) -> int:
     """Serve with these settings; 0 after an orderly stop."""
     program = load_app(settings.app) if settings.app else App()
-    listener = _listen(settings.host, settings.port)
+    listener = listen(settings.host, settings.port)
     prepared = prepare_directory(settings.data)
     async with AsyncExitStack() as stack:
         clock = clock_after(prepared.last)
@@ -130,7 +122,7 @@ async def serve(settings: Settings, file: WranglerFile | None, *, show_key: bool
         if program.handlers:
             stack.callback(Watchdog(telemetry).stop)
         door = house.door([*applications, program], book, _keyless(settings))
-        banner = Banner(settings, _address(listener), furniture.fed, new_secret, show_key=show_key)
+        banner = Banner(settings, address_of(listener), furniture.fed, new_secret, show_key=show_key)
         stopping = stop_on_signals(telemetry, lines)
         rooms = _Rooms(door, house.room, runner, furniture.children)
         await _run(rooms, _steps(house, runner), listener, telemetry, stopping, banner)
@@ -204,13 +196,13 @@ async def _run(
     banner: Banner,
 ) -> None:
     """Serve until a signal; then stop receiving, finish, settle."""
-    server = _make_server(rooms.door, stopping)
+    server = make_server(rooms.door, stopping)
     _spare_the_collector()
     rooms.runner.start(steps)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(0.005)
-    telemetry.emit("server.started", address=_address(listener), version=__version__, process=os.getpid())
+    telemetry.emit("server.started", address=address_of(listener), version=__version__, process=os.getpid())
     banner()
     waiting = asyncio.create_task(stopping.wait())
     await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
@@ -218,42 +210,6 @@ async def _run(
     telemetry.emit("server.stopping")
     await asyncio.gather(serving, rooms.stop())
     telemetry.emit("server.stopped")
-
-
-def _make_server(door: Door, stopping: asyncio.Event) -> uvicorn.Server:
-    return _Server(
-        stopping,
-        uvicorn.Config(
-            door,
-            http=Protocol,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=DRAIN_SECONDS,
-            backlog=BACKLOG_CONNECTIONS,
-        ),
-    )
-
-
-class _Server(uvicorn.Server):
-    def __init__(self, stopping: asyncio.Event, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self._stopping = stopping
-
-    async def main_loop(self) -> None:
-        """Turn once a second, for the date in headers; uvicorn's own loop turns ten times, which an idle server feels."""
-        while not await self.on_tick(0):
-            await at_most(DATE_SECONDS, self._stopping)
-            self.should_exit = self._stopping.is_set()
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave the signals to us."""
-        yield
 
 
 def _keyless(settings: Settings) -> Key | None:
@@ -281,32 +237,7 @@ async def _check_beside(prepared: Prepared, telemetry: Telemetry) -> None:
     telemetry.emit(event, damage=damage, database=str(prepared.database))
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise ConfigurationError(f"cannot listen on {host} port {port}: {error.strerror}; try another --port") from None
-    listener.setblocking(False)
-    return listener
-
-
-def _address(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
 def _spare_the_collector() -> None:
     """Keep what a start has made out of garbage collections, which else stop the loop for 20 ms again and again."""
     gc.collect()
     gc.freeze()
-
-
-def _raise_open_files() -> None:
-    """Allow as many connections as the system lets us; the usual soft limit of 1024 is few for a server."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
