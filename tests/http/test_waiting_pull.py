@@ -184,3 +184,16 @@ def test_a_stopping_server_answers_its_waiters_at_once(stopped: Server) -> None:
 
     assert answer.result(5).result["messages"] == []
     assert time.monotonic() - began < 5
+
+
+def test_a_waiting_pull_of_a_key_that_is_revoked_gets_nothing(server: Server, pulled: str) -> None:
+    key = server.call("POST", "/api/keys", {"role": "consumer"}).json
+    body = {"wait_seconds": 10}
+    answer = POOL.submit(server.v4, "POST", f"/queues/{pulled}/messages/pull", body, key=key["secret"], timeout=30)
+    until_waiting(server, pulled, 1)
+    server.call("DELETE", f"/api/keys/{key['id']}")
+
+    send(server, pulled, "not for you", content_type="text")
+
+    assert answer.result(5).status == 401
+    assert [message["attempts"] for message in waiting(server, pulled, 2).result(5).result["messages"]] == [1]

@@ -80,6 +80,10 @@ class Keys:
             raise Unauthenticated("Authentication error")
         return key
 
+    def holds(self, key: Key) -> bool:
+        """Say whether a key that was let in is still good."""
+        return any(known.id == key.id for known in self._by_hash.values())
+
     def accounts(self) -> list[str]:
         """Give the accounts that have a key."""
         return sorted({key.account_id for key in self._by_hash.values()})

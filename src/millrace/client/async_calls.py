@@ -72,8 +72,12 @@ class AsyncCalls:
 
     async def v4(self, method: str, path: str, body: object = None, *, type: type[T], **more: Any) -> Envelope[T]:
         """Call a route below the account, as `call` does, and give its answer with the result as a value of a type."""
+        return read_envelope(await self.below_account(method, path, body, **more), type)
+
+    async def below_account(self, method: str, path: str, body: object = None, **more: Any) -> Answer:
+        """Call a route below the account, as `call` does, and give its answer as it came."""
         account = quoted(await self.account_id())
-        return read_envelope(await self.call(method, f"{V4}/accounts/{account}{path}", body, **more), type)
+        return await self.call(method, f"{V4}/accounts/{account}{path}", body, **more)
 
     async def call(
         self,

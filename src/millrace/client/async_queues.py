@@ -17,8 +17,10 @@ from millrace.client.objects import (
     QueueSettings,
     Redriven,
     consumer_of,
+    named,
     queue_of,
 )
+from millrace.client.refusals import missing
 from millrace.client.wire import given
 from millrace.errors import ConsumerNotFound
 
@@ -59,23 +61,25 @@ class AsyncQueues:
         Raises:
             QueueNameTaken, InvalidQueueName, InvalidQueueSettings: it is not created.
         """
-        body = {"queue_name": name, **given(jurisdiction=jurisdiction, settings=settings or None)}
-        return queue_of((await self._calls.v4("POST", "/queues", body, type=Object, once=True)).result)
+        body = {"queue_name": name, **given(jurisdiction=jurisdiction, settings=named(settings, QueueSettings) or None)}
+        created = (await self._calls.v4("POST", "/queues", body, type=Object, once=True)).result
+        self._lookup.forget()
+        return queue_of(created)
 
     async def change_queue(
         self, queue: str, *, name: str | None = None, **settings: Unpack[QueueSettings]
     ) -> QueueObject:
         """Rename a queue, or change the settings that are given, or both."""
-        body = given(queue_name=name, settings=settings or None)
-        changed = await self._lookup.call("PATCH", queue, "", body, type=Object)
+        body = given(queue_name=name, settings=named(settings, QueueSettings) or None)
+        changed = await self._lookup.manage("PATCH", queue, "", body, type=Object)
         if name is not None:
-            self._lookup.forget(queue)
+            self._lookup.forget()
         return queue_of(changed)
 
     async def delete_queue(self, queue: str) -> None:
         """Delete a queue with its messages and its consumer."""
-        await self._lookup.call("DELETE", queue, type=NoneType)
-        self._lookup.forget(queue)
+        await self._lookup.manage("DELETE", queue, type=NoneType)
+        self._lookup.forget()
 
     async def pause(self, queue: str) -> QueueObject:
         """Have nothing delivered until `resume`."""
@@ -88,16 +92,16 @@ class AsyncQueues:
     async def purge(self, queue: str) -> QueueObject:
         """Delete all messages of a queue for good."""
         body = {"delete_messages_permanently": True}
-        return queue_of(await self._lookup.call("POST", queue, "/purge", body, type=Object))
+        return queue_of(await self._lookup.manage("POST", queue, "/purge", body, type=Object))
 
     async def redrive(self, queue: str) -> int:
         """Move dead letters back to the queues they came from; give how many. Cloudflare has no such call."""
-        moved = await self._lookup.call("POST", queue, "/redrive", type=Redriven, timeout=REDRIVE_SECONDS, once=True)
+        moved = await self._lookup.manage("POST", queue, "/redrive", type=Redriven, timeout=REDRIVE_SECONDS, once=True)
         return moved.redriven
 
     async def consumer(self, queue: str) -> ConsumerObject | None:
         """Show a queue's consumer, if it has one."""
-        found = await self._lookup.call("GET", queue, "/consumers", type=list[Object])
+        found = await self._lookup.manage("GET", queue, "/consumers", type=list[Object])
         return consumer_of(found[0]) if found else None
 
     async def create_consumer(
@@ -127,8 +131,8 @@ class AsyncQueues:
             InvalidConsumerSettings: a setting is out of range.
         """
         words = given(script_name=script_name, url=url, secret=secret, dead_letter_queue=dead_letter_queue)
-        body = {"type": type, **words, **given(settings=settings or None)}
-        return consumer_of(await self._lookup.call("POST", queue, "/consumers", body, type=Object, once=True))
+        body = {"type": type, **words, **given(settings=named(settings, ConsumerSettings) or None)}
+        return consumer_of(await self._lookup.manage("POST", queue, "/consumers", body, type=Object, once=True))
 
     async def replace_consumer(
         self,
@@ -147,9 +151,9 @@ class AsyncQueues:
             ConsumerNotFound: the queue has none.
         """
         words = given(script_name=script_name, url=url, secret=secret, dead_letter_queue=dead_letter_queue)
-        body = {"type": type, **words, **given(settings=settings or None)}
+        body = {"type": type, **words, **given(settings=named(settings, ConsumerSettings) or None)}
         path = await self._consumer_path(queue)
-        return consumer_of(await self._lookup.call("PUT", queue, path, body, type=Object))
+        return consumer_of(await self._lookup.manage("PUT", queue, path, body, type=Object))
 
     async def delete_consumer(self, queue: str) -> None:
         """Take a queue's consumer away; its messages stay.
@@ -157,10 +161,10 @@ class AsyncQueues:
         Raises:
             ConsumerNotFound: the queue has none.
         """
-        await self._lookup.call("DELETE", queue, await self._consumer_path(queue), type=NoneType)
+        await self._lookup.manage("DELETE", queue, await self._consumer_path(queue), type=NoneType)
 
     async def _consumer_path(self, queue: str) -> str:
         consumer = await self.consumer(queue)
         if consumer is None:
-            raise ConsumerNotFound(f"queue {queue!r} has no consumer")
+            raise missing(ConsumerNotFound(f"queue {queue!r} has no consumer"), 11005)
         return f"/consumers/{consumer['consumer_id']}"

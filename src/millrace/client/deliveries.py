@@ -195,7 +195,7 @@ def backlog_of(metrics: Metrics | None) -> Backlog:
 
 def content_type_of(metadata: dict[str, Any] | None) -> str:
     """Give the content type of a message by its metadata; json when there is none."""
-    return str(metadata.get("CF-Content-Type", ContentType.JSON)) if metadata else ContentType.JSON
+    return str(metadata.get("CF-Content-Type", "json")) if metadata else "json"
 
 
 def stored_bytes(body: str, content_type: str) -> bytes:

@@ -1,10 +1,11 @@
 """Queues, consumers and keys as the API shows them: dictionaries, with all that a server adds."""
 
+from collections.abc import Mapping
 from typing import Any, TypedDict, cast
 
 import msgspec
 
-from millrace.errors import UnexpectedAnswer
+from millrace.errors import InvalidInput, UnexpectedAnswer
 
 Object = dict[str, Any]
 
@@ -133,3 +134,15 @@ def check_strings(found: Object, *names: str) -> None:
     for name in names:
         if not isinstance(found.get(name), str):
             raise UnexpectedAnswer(f"the answer has no {name!r}, which both Millrace and Cloudflare give")
+
+
+def named(settings: Mapping[str, Any], kind: type) -> dict[str, Any]:
+    """Let settings pass that there are; a server would take no notice of others.
+
+    Raises:
+        InvalidInput: one is misspelt.
+    """
+    unknown = settings.keys() - kind.__annotations__.keys()
+    if unknown:
+        raise InvalidInput(f"{min(unknown)!r} is no setting; expected {', '.join(kind.__annotations__)}")
+    return dict(settings)

@@ -1,12 +1,14 @@
 """From the status and the code of an answer to an error class."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from millrace import errors
 from millrace.client.answers import Answer
 from millrace.errors import Forbidden, MillraceError, Unauthenticated, UnexpectedAnswer
+
+E = TypeVar("E", bound=MillraceError)
 
 BY_STATUS: dict[int, type[MillraceError]] = {
     400: errors.InvalidInput,
@@ -52,6 +54,12 @@ def refusal_of(answer: Answer, url: str, *, has_token: bool) -> MillraceError:
     error.status = answer.status
     error.correlation_id = answer.correlation_id
     error.retry_after = answer.retry_after
+    return error
+
+
+def missing(error: E, code: int, correlation_id: str | None = None) -> E:
+    """Give an error of the client's own the attributes that the server's would have."""
+    error.status, error.code, error.correlation_id = 404, code, correlation_id
     return error
 
 

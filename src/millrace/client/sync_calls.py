@@ -73,8 +73,12 @@ class Calls:
 
     def v4(self, method: str, path: str, body: object = None, *, type: type[T], **more: Any) -> Envelope[T]:
         """Call a route below the account, as `call` does, and give its answer with the result as a value of a type."""
+        return read_envelope(self.below_account(method, path, body, **more), type)
+
+    def below_account(self, method: str, path: str, body: object = None, **more: Any) -> Answer:
+        """Call a route below the account, as `call` does, and give its answer as it came."""
         account = quoted(self.account_id())
-        return read_envelope(self.call(method, f"{V4}/accounts/{account}{path}", body, **more), type)
+        return self.call(method, f"{V4}/accounts/{account}{path}", body, **more)
 
     def call(
         self,

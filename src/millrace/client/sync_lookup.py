@@ -1,14 +1,19 @@
 # Generated from src/millrace/client/async_lookup.py by scripts/sync_client.py; do not edit.
-"""Queues by name or id: looked up once, and anew when a server no longer knows them."""
+"""Queues by name or id: looked up for each act of management, and every few seconds for messages."""
 
+from time import monotonic
 from typing import Any, TypeVar
 
+from millrace.client.answers import read_envelope
 from millrace.client.objects import Object, QueueObject, queue_of
+from millrace.client.refusals import missing
 from millrace.client.sync_calls import Calls
 from millrace.client.wire import is_id
 from millrace.errors import QueueNotFound
 
 T = TypeVar("T")
+
+KNOWN_SECONDS = 5.0  # somebody else may rename a queue, and give its name to another
 
 
 class Lookup:
@@ -16,7 +21,7 @@ class Lookup:
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
-        self._ids: dict[str, str] = {}
+        self._ids: dict[str, tuple[str, float]] = {}
 
     def queue(self, queue: str) -> QueueObject:
         """Show a queue as it is now.
@@ -24,34 +29,39 @@ class Lookup:
         Raises:
             QueueNotFound: there is none of this name or id.
         """
-        rows = (self._calls.v4("GET", "/queues", type=list[Object], params={"name": queue})).result
-        for row in map(queue_of, rows):
+        answer = self._calls.below_account("GET", "/queues", params={"name": queue})
+        for row in map(queue_of, read_envelope(answer, list[Object]).result):
             if row["queue_name"] == queue:
                 return row
         if not is_id(queue):
-            raise QueueNotFound(f"queue {queue!r} does not exist")
+            raise missing(QueueNotFound(f"queue {queue!r} does not exist"), 11000, answer.correlation_id)
         return queue_of((self._calls.v4("GET", f"/queues/{queue}", type=Object)).result)
 
     def call(self, method: str, queue: str, path: str = "", body: object = None, *, type: type[T], **more: Any) -> T:
-        """Call a route below a queue and give its result; once more with a new id when the known one is gone."""
-        known = self._ids.get(queue)
-        if known is None:
+        """Call a route of messages and give its result; once more with a new id when the known one is gone."""
+        known, known_until = self._ids.get(queue, ("", 0.0))
+        if monotonic() >= known_until:
             return self._call(method, self._look_up(queue), path, body, type=type, **more)
         try:
             return self._call(method, known, path, body, type=type, **more)
         except QueueNotFound:
-            self.forget(queue)
-            if self._look_up(queue) == known:
+            present = self._look_up(queue)
+            if present == known:
                 raise
-        return self._call(method, self._ids[queue], path, body, type=type, **more)
+        return self._call(method, present, path, body, type=type, **more)
 
-    def forget(self, queue: str) -> None:
-        """Look this queue up again before its next call."""
-        self._ids.pop(queue, None)
+    def manage(self, method: str, queue: str, path: str = "", body: object = None, *, type: type[T], **more: Any) -> T:
+        """Call a route of queues and consumers: for the queue that has the name now, and no other."""
+        return self._call(method, self._look_up(queue), path, body, type=type, **more)
+
+    def forget(self) -> None:
+        """Look every queue up again before its next call: names have changed hands."""
+        self._ids.clear()
 
     def _look_up(self, queue: str) -> str:
-        self._ids[queue] = (self.queue(queue))["queue_id"]
-        return self._ids[queue]
+        queue_id = (self.queue(queue))["queue_id"]
+        self._ids[queue] = (queue_id, monotonic() + KNOWN_SECONDS)
+        return queue_id
 
     def _call(self, method: str, queue_id: str, path: str, body: object, *, type: type[T], **more: Any) -> T:
         return (self._calls.v4(method, f"/queues/{queue_id}{path}", body, type=type, **more)).result

@@ -16,8 +16,10 @@ from millrace.client.objects import (
     QueueSettings,
     Redriven,
     consumer_of,
+    named,
     queue_of,
 )
+from millrace.client.refusals import missing
 from millrace.client.sync_calls import Calls
 from millrace.client.sync_lookup import Lookup
 from millrace.client.wire import given
@@ -60,21 +62,23 @@ class Queues:
         Raises:
             QueueNameTaken, InvalidQueueName, InvalidQueueSettings: it is not created.
         """
-        body = {"queue_name": name, **given(jurisdiction=jurisdiction, settings=settings or None)}
-        return queue_of((self._calls.v4("POST", "/queues", body, type=Object, once=True)).result)
+        body = {"queue_name": name, **given(jurisdiction=jurisdiction, settings=named(settings, QueueSettings) or None)}
+        created = (self._calls.v4("POST", "/queues", body, type=Object, once=True)).result
+        self._lookup.forget()
+        return queue_of(created)
 
     def change_queue(self, queue: str, *, name: str | None = None, **settings: Unpack[QueueSettings]) -> QueueObject:
         """Rename a queue, or change the settings that are given, or both."""
-        body = given(queue_name=name, settings=settings or None)
-        changed = self._lookup.call("PATCH", queue, "", body, type=Object)
+        body = given(queue_name=name, settings=named(settings, QueueSettings) or None)
+        changed = self._lookup.manage("PATCH", queue, "", body, type=Object)
         if name is not None:
-            self._lookup.forget(queue)
+            self._lookup.forget()
         return queue_of(changed)
 
     def delete_queue(self, queue: str) -> None:
         """Delete a queue with its messages and its consumer."""
-        self._lookup.call("DELETE", queue, type=NoneType)
-        self._lookup.forget(queue)
+        self._lookup.manage("DELETE", queue, type=NoneType)
+        self._lookup.forget()
 
     def pause(self, queue: str) -> QueueObject:
         """Have nothing delivered until `resume`."""
@@ -87,16 +91,16 @@ class Queues:
     def purge(self, queue: str) -> QueueObject:
         """Delete all messages of a queue for good."""
         body = {"delete_messages_permanently": True}
-        return queue_of(self._lookup.call("POST", queue, "/purge", body, type=Object))
+        return queue_of(self._lookup.manage("POST", queue, "/purge", body, type=Object))
 
     def redrive(self, queue: str) -> int:
         """Move dead letters back to the queues they came from; give how many. Cloudflare has no such call."""
-        moved = self._lookup.call("POST", queue, "/redrive", type=Redriven, timeout=REDRIVE_SECONDS, once=True)
+        moved = self._lookup.manage("POST", queue, "/redrive", type=Redriven, timeout=REDRIVE_SECONDS, once=True)
         return moved.redriven
 
     def consumer(self, queue: str) -> ConsumerObject | None:
         """Show a queue's consumer, if it has one."""
-        found = self._lookup.call("GET", queue, "/consumers", type=list[Object])
+        found = self._lookup.manage("GET", queue, "/consumers", type=list[Object])
         return consumer_of(found[0]) if found else None
 
     def create_consumer(
@@ -126,8 +130,8 @@ class Queues:
             InvalidConsumerSettings: a setting is out of range.
         """
         words = given(script_name=script_name, url=url, secret=secret, dead_letter_queue=dead_letter_queue)
-        body = {"type": type, **words, **given(settings=settings or None)}
-        return consumer_of(self._lookup.call("POST", queue, "/consumers", body, type=Object, once=True))
+        body = {"type": type, **words, **given(settings=named(settings, ConsumerSettings) or None)}
+        return consumer_of(self._lookup.manage("POST", queue, "/consumers", body, type=Object, once=True))
 
     def replace_consumer(
         self,
@@ -146,9 +150,9 @@ class Queues:
             ConsumerNotFound: the queue has none.
         """
         words = given(script_name=script_name, url=url, secret=secret, dead_letter_queue=dead_letter_queue)
-        body = {"type": type, **words, **given(settings=settings or None)}
+        body = {"type": type, **words, **given(settings=named(settings, ConsumerSettings) or None)}
         path = self._consumer_path(queue)
-        return consumer_of(self._lookup.call("PUT", queue, path, body, type=Object))
+        return consumer_of(self._lookup.manage("PUT", queue, path, body, type=Object))
 
     def delete_consumer(self, queue: str) -> None:
         """Take a queue's consumer away; its messages stay.
@@ -156,10 +160,10 @@ class Queues:
         Raises:
             ConsumerNotFound: the queue has none.
         """
-        self._lookup.call("DELETE", queue, self._consumer_path(queue), type=NoneType)
+        self._lookup.manage("DELETE", queue, self._consumer_path(queue), type=NoneType)
 
     def _consumer_path(self, queue: str) -> str:
         consumer = self.consumer(queue)
         if consumer is None:
-            raise ConsumerNotFound(f"queue {queue!r} has no consumer")
+            raise missing(ConsumerNotFound(f"queue {queue!r} has no consumer"), 11005)
         return f"/consumers/{consumer['consumer_id']}"

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from time import monotonic
 from typing import Annotated
 
@@ -20,6 +21,7 @@ from millrace.errors import (
     InvalidRequest,
     PullNotEnabled,
     QueueNotFound,
+    Unauthenticated,
 )
 from millrace.http.desk import Desk, queue_of
 from millrace.http.envelope import (
@@ -154,11 +156,22 @@ async def _receive_waiting(desk: Desk, request: Request, body: PullBody, wait_se
         while received is None:
             queue = await queue_of(desk, request)
             terms = _terms(queue, body)
-            waiter = Waiter(queue, terms.limit, terms.lease_ms, in_window=terms.in_window)
+            check = partial(_check_key, desk, request)
+            waiter = Waiter(queue, terms.limit, terms.lease_ms, in_window=terms.in_window, check=check)
             received = await desk.room.receive(waiter, max(0, until - monotonic()), leaving)
         return received
     finally:
         leaving.cancel()
+
+
+def _check_key(desk: Desk, request: Request) -> None:
+    """Refuse a key that was revoked while its request waited.
+
+    Raises:
+        Unauthenticated: it was.
+    """
+    if request.head.authorization is not None and not desk.keys.holds(request.key):
+        raise Unauthenticated("Authentication error")
 
 
 def _terms(queue: Queue, body: PullBody) -> Terms:

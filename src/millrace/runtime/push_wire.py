@@ -166,11 +166,9 @@ def _outcome(spoken: Spoken) -> Outcome:
 
 def _rest(said: Said) -> Outcome:
     """Say what becomes of messages that Cloudflare's form does not name; a retry is never lost to an ack."""
-    parts = (said.ack_all, said.retry_batch, said.explicit_acks, said.retry_messages)
-    is_dispatch = any(part is not None for part in parts)
     if said.retry_batch is not None and said.retry_batch.retry:
         return Retry(check_delay_seconds(said.retry_batch.delay_seconds))
-    if is_dispatch and not said.ack_all and said.outcome != "ok":
+    if not said.ack_all and said.outcome != "ok":
         return Retry(reason=check_reason(said.outcome))
     return Ack()
 

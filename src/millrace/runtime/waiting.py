@@ -5,6 +5,7 @@ more than one does.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -25,10 +26,13 @@ LOOK_AGAIN_SECONDS = 30.0
 
 
 class Waiter:
-    """One receiver: what it would take, and where its answer goes."""
+    """One receiver: what it would take, where its answer goes, and `check`, which raises when it may take no more."""
 
-    def __init__(self, queue: Queue, limit: int, lease_ms: int, *, in_window: bool) -> None:
+    def __init__(
+        self, queue: Queue, limit: int, lease_ms: int, *, in_window: bool, check: Callable[[], None] = lambda: None
+    ) -> None:
         self.queue, self.limit, self.lease_ms, self.in_window = queue, limit, lease_ms, in_window
+        self.check = check
         self.answer: asyncio.Future[Received | None] = asyncio.get_running_loop().create_future()
 
 
@@ -115,6 +119,7 @@ class WaitingRoom:
         """Give the first waiter its batch, and say whether the next may have its turn at once."""
         waiter = next(iter(line.waiters))
         try:
+            waiter.check()
             queue = await self._catalog.queue(waiter.queue.account_id, waiter.queue.id)
             received = await self._try(waiter) if queue == waiter.queue else None
         except MillraceError as error:
