@@ -47,7 +47,7 @@ class Platform(NamedTuple):
     telemetry: Telemetry
     clock: Clock
 
-    def env(self, account_id: str, bindings: Mapping[str, str], variables: Mapping[str, str] | None = None) -> Env:
+    def env(self, account_id: str, bindings: Mapping[str, str], variables: Mapping[str, Any] | None = None) -> Env:
         """Make bindings (name to queue name) of an account, beside plain variables."""
         queues = {
             name: QueueBinding(self._sender(account_id, queue), self._counter(account_id, queue))

@@ -10,6 +10,7 @@ import apsw
 import pytest
 
 from tests.acceptance.programs import ProgramServer, wait_until
+from tests.support import Server
 
 LEASE_SECONDS = 60
 FORCED_SECONDS = 6
@@ -118,3 +119,22 @@ def _let_pass(server: ProgramServer, seconds: int) -> None:
     connection = apsw.Connection(str(server.data / "millrace.db"))
     connection.execute("update store set now_ms = now_ms + ?", (1000 * seconds,))
     connection.close()
+
+
+def test_a_handler_that_will_not_be_cancelled_is_left_behind_at_the_stop(stopped: Server, tmp_path: Path) -> None:
+    (tmp_path / "stubborn.py").write_text(
+        "import asyncio\nfrom millrace import App\nasync def handle(batch):\n    while True:\n        try:\n"
+        "            await asyncio.sleep(60)\n        except asyncio.CancelledError:\n            print('no', flush=True)\n"
+        "app = App(handlers={'work': handle})\n"
+    )
+    stopped.arguments = ("--app", f"{tmp_path / 'stubborn.py'}:app", "--handler-seconds", "1")
+    stopped.start()
+    [queue] = stopped.v4("GET", "/queues?name=work").result
+    [consumer] = queue["consumers"]
+    quick = {"type": "worker", "script_name": "app", "settings": {"max_wait_time_ms": 0}}
+    stopped.v4("PUT", f"/queues/{queue['queue_id']}/consumers/{consumer['consumer_id']}", quick)
+    stopped.v4("POST", f"/queues/{queue['queue_id']}/messages", {"body": 1})
+    stopped.wait_for_text("no")
+
+    assert stopped.stop() == 0
+    stopped.wait_for_text("left behind")

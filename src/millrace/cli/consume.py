@@ -17,7 +17,7 @@ from millrace.bindings import Env
 from millrace.cli.handlers import load_handlers
 from millrace.cli.prepare import prepare
 from millrace.cli.processes import run_processes
-from millrace.cli.signals import stop_on_signals
+from millrace.cli.signals import leave_behind, stop_on_signals
 from millrace.client.address import server_of
 from millrace.client.async_calls import AsyncCalls
 from millrace.client.asynchronous import AsyncClient
@@ -123,6 +123,7 @@ async def consume(work: Work, parent: int | None = None) -> int:
         telemetry.emit("consumer.started", url=work.url, queues=list(work.calls), process=os.getpid())
         await _run_until(stopping, consumers)
         telemetry.emit("consumer.stopped")
+    await leave_behind()
     return 0
 
 

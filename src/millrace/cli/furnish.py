@@ -78,6 +78,8 @@ async def _load(
     house: House, settings: Settings, file: WranglerFile | None, program: App, stack: AsyncExitStack
 ) -> _OfFile:
     """Start the child processes of the file's handlers, and make their consumers; queues of --app are its own."""
+    if file is not None:
+        _warn_of_doubles(house, file, program)
     wanted = _without(program_of(file), program) if file is not None else None
     if file is None or wanted is None:
         return _OfFile([], (), None)
@@ -110,6 +112,14 @@ def _make_children(house: House, settings: Settings, file: WranglerFile, program
         counts=platform.counts(settings.account_id, bindings),
         environ={name: value for name, value in os.environ.items() if name not in kept},
     )
+
+
+def _warn_of_doubles(house: House, file: WranglerFile, program: App) -> None:
+    for entry in file.consumers:
+        if entry.handler is not None and entry.queue in program.handlers:
+            place = file.place(f"{entry.path}.handler")
+            warning = f"{place}: queue {entry.queue!r} has a handler of --app; the one of the file does not run"
+            house.telemetry.emit("configuration.warning", file=str(file.path), warning=warning)
 
 
 def _without(wanted: Program | None, program: App) -> Program | None:

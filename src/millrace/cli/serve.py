@@ -27,7 +27,7 @@ from millrace.cli.house import House
 from millrace.cli.listening import address_of, listen, make_server, raise_open_files
 from millrace.cli.load import load_app
 from millrace.cli.plan import plan
-from millrace.cli.signals import stop_on_signals
+from millrace.cli.signals import leave_behind, stop_on_signals
 from millrace.clock import Clock, clock_after
 from millrace.config import Settings, read_settings
 from millrace.errors import ConfigurationError, StoreRefused
@@ -126,6 +126,7 @@ async def serve(settings: Settings, file: WranglerFile | None, *, show_key: bool
         stopping = stop_on_signals(telemetry, lines)
         rooms = _Rooms(door, house.room, runner, furniture.children)
         await _run(rooms, _steps(house, runner), listener, telemetry, stopping, banner)
+    await leave_behind()
     return 0
 
 

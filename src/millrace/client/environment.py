@@ -1,7 +1,7 @@
 """Which queues a program's bindings stand for: those of a wrangler file, or those that their names tell."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from millrace.wrangler.file import WranglerFile
 from millrace.wrangler.finding import find_wrangler
@@ -12,7 +12,7 @@ class Named(NamedTuple):
     """Queue names by binding name, and the plain variables beside them; None stands for any binding."""
 
     queues: dict[str, str] | None
-    variables: dict[str, str]
+    variables: dict[str, Any]
 
 
 def read_names(folder: Path, environment: str | None = None) -> Named:

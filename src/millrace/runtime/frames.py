@@ -54,7 +54,7 @@ class Program(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     main: str | None = None
     main_queues: tuple[str, ...] = ()
     bindings: tuple[str, ...] = ()
-    variables: dict[str, str] = {}
+    variables: dict[str, Any] = {}
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -51,7 +51,7 @@ class MemoryBroker:
         queues: Iterable[str | QueueNeed] = (),
         consumers: Mapping[str, Mapping[str, Any]] | None = None,
         bindings: Mapping[str, str] | None = None,
-        variables: Mapping[str, str] | None = None,
+        variables: Mapping[str, Any] | None = None,
         clock: ManualClock | None = None,
         handler_seconds: float = HANDLER_SECONDS,
         file: WranglerFile | None = None,
@@ -87,7 +87,7 @@ class MemoryBroker:
         *,
         handlers: Mapping[str, Handler] | None = None,
         bindings: Mapping[str, str] | None = None,
-        variables: Mapping[str, str] | None = None,
+        variables: Mapping[str, Any] | None = None,
         **more: Any,
     ) -> Self:
         """Make the broker of a wrangler file with the handlers that it names, which run in this process.

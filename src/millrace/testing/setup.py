@@ -28,7 +28,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     queues: tuple[QueueNeed, ...]
     consumers: Mapping[str, Mapping[str, Any]]
     bindings: Mapping[str, str] | None
-    variables: Mapping[str, str]
+    variables: Mapping[str, Any]
     handler_seconds: float
     file: WranglerFile | None = None
 

@@ -47,7 +47,7 @@ class QueueLimits(Entry, frozen=True, kw_only=True):
 
 
 class WranglerFile(msgspec.Struct, frozen=True, kw_only=True):
-    """The file for one environment. A variable that is not a string stands here as JSON text.
+    """The file for one environment. Variables are JSON values; dates of TOML are text.
 
     `main_path` and `crons_path` are where the two stand, in the environment or on top.
     """
@@ -57,7 +57,7 @@ class WranglerFile(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None
     main: str | None
     main_path: str
-    variables: dict[str, str]
+    variables: dict[str, Any]
     producers: tuple[Producer, ...]
     consumers: tuple[ConsumerEntry, ...]
     limits: tuple[QueueLimits, ...]

@@ -76,7 +76,7 @@ def _file(path: Path, spots: Spot, section: Section) -> WranglerFile:
         name=_name(section),
         main=main,
         main_path=main_path,
-        variables={key: value if isinstance(value, str) else dumps(value) for key, value in variables.items()},
+        variables={key: loads(dumps(value)) for key, value in variables.items()},  # dates become text
         producers=tuple(_producer(*entry) for entry in _entries(queues, prefix, "producers")),
         consumers=tuple(_consumer(*entry) for entry in _entries(queues, prefix, "consumers")),
         limits=tuple(_limits(*entry) for entry in _entries(queues, prefix, "limits")),
