@@ -25,6 +25,8 @@ else:
 
     Body = TypeVar("Body")
 
+IGNORED_CALLS = 1_000  # as many are told of
+
 
 class BatchMessage(Generic[Body]):
     """One delivery of one message."""
@@ -70,7 +72,11 @@ class BatchMessage(Generic[Body]):
 
     def ack(self) -> None:
         """Settle this message as done, even if the handler fails later."""
-        if self.outcome is None and not isinstance(self._batch.outcome, Retry):
+        if isinstance(self.outcome, Retry | Reject) or (
+            self.outcome is None and isinstance(self._batch.outcome, Retry)
+        ):
+            self._batch.note_ignored("ack", self.outcome)
+        elif self.outcome is None:
             self.outcome = Ack()
 
     def retry(self, *, delay_seconds: float | None = None) -> None:
@@ -80,13 +86,17 @@ class BatchMessage(Generic[Body]):
             InvalidInput: `delay_seconds` is not within 0 to 86,400.
         """
         retry = Retry(check_delay_seconds(delay_seconds))
-        if not isinstance(self.outcome, Ack | Reject) and not isinstance(self._batch.outcome, Ack):
+        if isinstance(self.outcome, Ack | Reject) or isinstance(self._batch.outcome, Ack):
+            self._batch.note_ignored("retry", self.outcome)
+        else:
             self.outcome = retry
 
     def reject(self, reason: str) -> None:
         """Move this message to the dead-letter queue without further deliveries."""
         if self.outcome is None:
             self.outcome = Reject(check_reason(reason))
+        elif not isinstance(self.outcome, Reject):
+            self._batch.note_ignored("reject", self.outcome)
 
     def note(self, outcome: Outcome) -> None:
         """Note what came of this message, unless the handler has spoken for it."""
@@ -97,7 +107,8 @@ class BatchMessage(Generic[Body]):
 class MessageBatch(Generic[Body]):
     """One to `batch_size` messages of one queue.
 
-    `failures` holds what was raised over single messages, for whoever called the handler to report.
+    `failures` holds what was raised over single messages, and `ignored` the calls that changed nothing, for whoever
+    called the handler to report.
     """
 
     def __init__(self, queue: str, messages: Sequence[Message], backlog: Backlog | None = None) -> None:
@@ -106,12 +117,15 @@ class MessageBatch(Generic[Body]):
         self.outcome: Ack | Retry | None = None
         self.messages: list[BatchMessage[Body]] = [BatchMessage(message, self) for message in messages]
         self.failures: list[tuple[BatchMessage[Body], BaseException]] = []
+        self.ignored: list[str] = []
         self._whole = self
 
     def ack_all(self) -> None:
         """Settle every message that has no call of its own as done."""
         if self._whole.outcome is None:
             self._whole.outcome = Ack()
+        elif isinstance(self._whole.outcome, Retry):
+            self.note_ignored("ack_all")
 
     def retry_all(self, *, delay_seconds: float | None = None) -> None:
         """Have every message that has no call of its own delivered again.
@@ -120,8 +134,17 @@ class MessageBatch(Generic[Body]):
             InvalidInput: `delay_seconds` is not within 0 to 86,400.
         """
         retry = Retry(check_delay_seconds(delay_seconds))
-        if not isinstance(self._whole.outcome, Ack):
+        if isinstance(self._whole.outcome, Ack):
+            self.note_ignored("retry_all")
+        else:
             self._whole.outcome = retry
+
+    def note_ignored(self, call: str, earlier: Outcome | None = None) -> None:
+        """Note a call that changed nothing, because one of the message, or else of the batch, came first."""
+        first = type(earlier).__name__.lower() if earlier is not None else None
+        on_batch = "ack_all" if isinstance(self._whole.outcome, Ack) else "retry_all"
+        if len(self.ignored) < IGNORED_CALLS:
+            self.ignored.append(f"{call} after {first or on_batch}")
 
     def only(self, messages: Sequence[BatchMessage[Body]]) -> "MessageBatch[Body]":
         """Show some of the messages; what is said about this view counts for the whole batch."""

@@ -45,6 +45,7 @@ LINES: dict[str, tuple[str, str]] = {
     "loop.blocked": ("error", "A handler blocks the server's event loop"),
     "message.failed": ("error", "Handler failed with one message"),
     "handler.failed": ("error", "Handler failed"),
+    "handler.ignored": ("warning", "Calls of a handler were ignored, because another one came first"),
     "handler.lease_lost": ("warning", "Handler finished after its lease"),
     "push.failed": ("warning", "Push failed"),
     "push.opened": ("warning", "Pushes stopped, because the URL fails or asks for a pause"),

@@ -185,3 +185,27 @@ def test_a_reason_is_cut_and_made_text():
 def test_a_retry_later_beyond_the_limit_is_refused_where_it_is_made():
     with pytest.raises(InvalidInput):
         RetryLater(100_000)
+
+
+@pytest.mark.parametrize(
+    ("speak", "ignored"),
+    [
+        (lambda batch, message: (message.ack(), message.retry()), ["retry after ack"]),
+        (lambda batch, message: (message.retry(), message.ack()), ["ack after retry"]),
+        (lambda batch, message: (message.reject("no"), message.ack()), ["ack after reject"]),
+        (lambda batch, message: (message.ack(), message.reject("no")), ["reject after ack"]),
+        (lambda batch, message: (batch.ack_all(), message.retry()), ["retry after ack_all"]),
+        (lambda batch, message: (batch.retry_all(), message.ack()), ["ack after retry_all"]),
+        (lambda batch, message: (batch.retry_all(), batch.ack_all()), ["ack_all after retry_all"]),
+        (lambda batch, message: (batch.ack_all(), batch.retry_all()), ["retry_all after ack_all"]),
+        (lambda batch, message: (batch.ack_all(), message.ack()), []),
+        (lambda batch, message: (message.ack(), message.ack(), batch.ack_all(), batch.ack_all()), []),
+        (lambda batch, message: (message.retry(), message.retry(delay_seconds=3), batch.ack_all()), []),
+    ],
+)
+def test_a_call_that_comes_too_late_is_noted(speak, ignored):
+    made = batch("a")
+
+    speak(made, made.messages[0])
+
+    assert made.ignored == ignored

@@ -100,6 +100,7 @@ async def _handle(link: Link, current: Current, calls: dict[str, Call], env: Env
         number=current.number,
         spoken=current.spoken(),
         fault=fault_of(raised) if raised else None,
+        ignored=current.batch.ignored,
         failures=[(places[id(message)], fault_of(error)) for message, error in current.batch.failures],
         memory_bytes=own_bytes(),
     )

@@ -253,6 +253,7 @@ def pause_seconds(mishaps: int) -> float:
 
 def _report(done: Done, batch: MessageBatch) -> None:
     """Note and raise in this process what was raised in the other."""
+    batch.ignored += done.ignored
     for place, fault in done.failures:
         batch.failures.append((batch.messages[place], error_of(fault)))
     if done.fault is None:

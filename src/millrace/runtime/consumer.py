@@ -5,6 +5,7 @@ Where the batches come from is the feed's business: this process's store, or a s
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from itertools import count
@@ -241,6 +242,8 @@ class QueueConsumer:
         """Tell how the call went: one line for an error of the batch, one for each message that failed by itself."""
         fields = {"account_id": self._feed.account_id, "queue": self._feed.queue}
         self._telemetry.emit("handler.returned", **fields, duration_ms=duration_ms)
+        if batch.ignored:
+            self._telemetry.emit("handler.ignored", **fields, calls=dict(Counter(batch.ignored)))
         for message, failure in batch.failures:
             ids = {"message_id": message.id, "correlation_id": message.headers.get("X-Correlation-ID", "")}
             self._telemetry.emit("message.failed", **fields, **ids, attempts=message.attempts, error=failure)

@@ -109,6 +109,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     spoken: Spoken
     fault: Fault | None = None
     failures: list[tuple[int, Fault]] = []
+    ignored: list[str] = []
     memory_bytes: int = 0
 
 
