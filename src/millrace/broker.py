@@ -54,7 +54,7 @@ class Broker:
             IdempotencyKeyReused: the key stands for another message.
         """
         now_ms = self._clock()
-        stamped = self._stamp(queue, message, None, now_ms, max_bytes)
+        stamped = stamp(queue, message, None, now_ms, max_bytes, self._new_id)
         once = None if idempotency_key is None else make_once(idempotency_key, [message], None)
         backlog = await self._store_messages(queue, [stamped], len(stamped.body), once)
         return backlog.first_id if isinstance(backlog, Repeated) else stamped.id, backlog
@@ -81,7 +81,9 @@ class Broker:
             raise BatchCountWrong(f"the batch has {len(messages)} messages; expected 1 to {limits.BATCH_MESSAGES}")
         delay_seconds = _checked_delay(delay_seconds, InvalidBatchDelay)
         now_ms = self._clock()
-        stamped = [self._stamp(queue, message, delay_seconds, now_ms, limits.MESSAGE_BYTES) for message in messages]
+        stamped = [
+            stamp(queue, message, delay_seconds, now_ms, limits.MESSAGE_BYTES, self._new_id) for message in messages
+        ]
         size = sum(len(message.body) for message in stamped)
         if size > limits.BATCH_BYTES:
             raise BatchTooLarge(f"batch size of {size} bytes exceeds limit of {limits.BATCH_BYTES} bytes")
@@ -159,26 +161,6 @@ class Broker:
                 return moved
             after_key = next_key
 
-    def _stamp(
-        self, queue: Queue, message: Outgoing, batch_delay: float | None, now_ms: int, max_bytes: int
-    ) -> Stamped:
-        if len(message.body) > max_bytes:
-            raise MessageTooLarge(f"message size of {len(message.body)} bytes exceeds limit of {max_bytes} bytes")
-        delay = message.delay_seconds
-        if delay is None:
-            delay = queue.settings.delivery_delay if batch_delay is None else batch_delay
-        else:
-            _checked_delay(delay, InvalidMessage)
-        return Stamped(
-            id=self._new_id(),
-            body=message.body,
-            content_type=message.content_type,
-            sent_at_ms=now_ms,
-            visible_at_ms=now_ms + round(delay * 1000),
-            source=message.source,
-            headers=message.headers,
-        )
-
     async def _store_messages(self, queue: Queue, stamped: list[Stamped], size: int, once: Once | None) -> Backlog:
         began = perf_counter()
         backlog = await self._store.send(queue.id, stamped, once)
@@ -220,6 +202,33 @@ class Broker:
 
     def _emit(self, queue: Queue, name: str, count: int) -> None:
         self._telemetry.emit(name, account_id=queue.account_id, queue=queue.name, count=count)
+
+
+def stamp(
+    queue: Queue, message: Outgoing, batch_delay: float | None, now_ms: int, max_bytes: int, new_id: NewId = new_id
+) -> Stamped:
+    """Check a message on its way into a queue and give it its id and its times.
+
+    Raises:
+        InvalidMessage: the delay is not within 0 to 86,400 s.
+        MessageTooLarge: more than `max_bytes`.
+    """
+    if len(message.body) > max_bytes:
+        raise MessageTooLarge(f"message size of {len(message.body)} bytes exceeds limit of {max_bytes} bytes")
+    delay = message.delay_seconds
+    if delay is None:
+        delay = queue.settings.delivery_delay if batch_delay is None else batch_delay
+    else:
+        _checked_delay(delay, InvalidMessage)
+    return Stamped(
+        id=new_id(),
+        body=message.body,
+        content_type=message.content_type,
+        sent_at_ms=now_ms,
+        visible_at_ms=now_ms + round(delay * 1000),
+        source=message.source,
+        headers=message.headers,
+    )
 
 
 class Terms(NamedTuple):

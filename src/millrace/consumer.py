@@ -33,10 +33,18 @@ RANGES = {
 NULLABLE = ("max_concurrency", "max_attempts", "backoff", "flush_on")  # None stands for the default, none
 
 
+class RateLimit(msgspec.Struct, frozen=True):
+    """A token bucket: so many messages are taken at most at once, and so many anew in each `per_seconds`."""
+
+    messages: int
+    per_seconds: float = 1
+
+
 class ConsumerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How a queue's messages are taken. `max_concurrency` None follows the backlog.
 
     `max_retries` counts deliveries, `max_attempts` failures that were reported; None sets no limit to those.
+    A message of a higher priority goes before those that became ready up to `head_start_seconds` earlier, by level.
     """
 
     batch_size: int = limits.WORKER_BATCH_SIZE
@@ -48,6 +56,8 @@ class ConsumerSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_attempts: int | None = None
     backoff: Backoff | None = None
     flush_on: Literal["high"] | None = None
+    rate_limit: RateLimit | None = None
+    head_start_seconds: int = limits.HEAD_START_SECONDS
 
 
 class Consumer(msgspec.Struct, frozen=True, kw_only=True):

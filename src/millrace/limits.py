@@ -52,3 +52,11 @@ PER_PAGE = 1_000
 SUBSCRIPTIONS_PER_PAGE = 20
 
 ROWS_PER_TRANSACTION = 1_000  # the single writer never stops for longer than this many rows take
+
+HEAD_START_SECONDS = 600  # of each level of priority; longer waits weigh more than priority
+DEDUPLICATION_SECONDS = 300  # as SQS has it
+ORDERING_KEY_CHARACTERS = 128
+DEDUPE_KEY_CHARACTERS = 255
+HEADERS = 32
+HEADER_BYTES = 8 * 1024  # names and values of one message's headers
+FORWARDS = 20

@@ -24,14 +24,27 @@ class ContentType(StrEnum):
     V8 = "v8"
 
 
+LOW, NORMAL, HIGH = 0, 1, 2
+PRIORITIES = {"low": LOW, "normal": NORMAL, "medium": NORMAL, "high": HIGH}
+
+
 class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
-    """One message on its way in. `delay_seconds` None means the queue's own delay."""
+    """One message on its way in. `delay_seconds` None means the queue's own delay.
+
+    `send_at_ms` is the time of its delivery, however far away, in place of a delay. Messages with the same
+    `ordering_key` are delivered one after the other. A `dedupe_key` that the queue has seen within its window keeps
+    the message from being stored.
+    """
 
     body: bytes
     content_type: ContentType = ContentType.JSON
     delay_seconds: float | None = None
     source: str = "worker"
     headers: dict[str, str] | None = None
+    send_at_ms: int | None = None
+    priority: int = NORMAL
+    ordering_key: str | None = None
+    dedupe_key: str | None = None
 
 
 class Stamped(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +57,10 @@ class Stamped(msgspec.Struct, frozen=True, kw_only=True):
     visible_at_ms: int
     source: str
     headers: dict[str, str] | None = None
+    kept_since_ms: int | None = None  # retention counts from here, None from `sent_at_ms`
+    priority: int = NORMAL
+    ordering_key: str | None = None
+    dedupe_key: str | None = None
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -79,6 +96,8 @@ class Message(msgspec.Struct, kw_only=True):
     body: bytes
     source: str
     headers: dict[str, str] | None = None
+    priority: int = NORMAL
+    ordering_key: str | None = None
     origin_queue_id: str | None = None
     reason: str | None = None
 

@@ -1,8 +1,8 @@
 """What an application is given (Platform), and what it gives back (App). Applications are values."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -12,11 +12,15 @@ from millrace.catalog import Catalog
 from millrace.clock import Clock
 from millrace.errors import ConsumerExists
 from millrace.handlers import Handler
-from millrace.http.routes import Route
+from millrace.http.routes import Admit, Route, Socket
 from millrace.message import Backlog, Outgoing
 from millrace.queue import QueueSettings
+from millrace.resources.outbound import Outbound
 from millrace.store import Store
 from millrace.telemetry import Telemetry
+from millrace.work import Work
+
+T = TypeVar("T")
 
 
 class QueueNeed(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,12 +34,37 @@ class QueueNeed(msgspec.Struct, frozen=True, kw_only=True):
     consumer: Mapping[str, Any] | None = None
 
 
+class Cron(msgspec.Struct, frozen=True, kw_only=True):
+    """What an application does again and again: `act(platform, account_id)` whenever the expression is due, in UTC."""
+
+    name: str
+    expression: str
+    act: Callable[["Platform", str], Awaitable[None]]
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """A view that an account's admin may read by SQL.
+
+    `select` is a query that names its columns; `:account_id` in it stands for the account, `now_ms()` for the time.
+    """
+
+    name: str
+    select: str
+
+
 class App(msgspec.Struct, frozen=True, kw_only=True):
-    """A program for Millrace: its queues, its handlers by queue name, its routes."""
+    """A program for Millrace: its queues, its handlers by queue name, its routes.
+
+    `admissions` are an application's own ways of letting callers in, by the first segment of the path.
+    """
 
     handlers: Mapping[str, Handler] = {}
     queues: tuple[QueueNeed, ...] = ()
     routes: tuple[Route, ...] = ()
+    sockets: tuple[Socket, ...] = ()
+    admissions: Mapping[str, Admit] = {}
+    crons: tuple[Cron, ...] = ()
+    views: tuple[View, ...] = ()
 
 
 class Platform(NamedTuple):
@@ -46,6 +75,30 @@ class Platform(NamedTuple):
     broker: Broker
     telemetry: Telemetry
     clock: Clock
+    outbound: Outbound
+
+    async def write(self, fn: Callable[[Work], T]) -> T:
+        """Run `fn(work)` in a transaction of its own; its result is given once it is on disk.
+
+        What `fn` raises undoes all of it. It may run twice, and must not wait.
+
+        Raises:
+            StoreUnavailable: it could not be committed; nothing was changed.
+        """
+        done: list[Work] = []
+
+        def run(tx: Any) -> T:
+            done[:] = [Work(tx, self.clock)]
+            return fn(done[0])
+
+        result = await self.store.write(run)
+        for name, fields in done[0].events:
+            self.telemetry.emit(name, **fields)
+        return result
+
+    async def read(self, fn: Callable[[Work], T]) -> T:
+        """Run `fn(work)` that only reads."""
+        return await self.store.read(lambda tx: fn(Work(tx, self.clock)))
 
     def env(self, account_id: str, bindings: Mapping[str, str], variables: Mapping[str, Any] | None = None) -> Env:
         """Make bindings (name to queue name) of an account, beside plain variables."""

@@ -19,14 +19,37 @@ RANGES = {
 }
 
 
+class Forward(msgspec.Struct, frozen=True):
+    """A copy of each message goes to the account's queue of that name; of those only that have all `headers`, if any."""
+
+    queue: str
+    headers: dict[str, str] = {}
+
+
+class AutoRedrive(msgspec.Struct, frozen=True):
+    """Buried messages go back to their origin after so many seconds, each of them so many times at most."""
+
+    after_seconds: int
+    max_times: int = 1
+
+
 class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds and counts. Retention None keeps messages without end; a backlog limit of None is none."""
+    """Seconds and counts. Retention None keeps messages without end; a backlog limit of None is none.
+
+    `deduplication_seconds` is how long a deduplication key counts; with `deduplicate_content` the content of a
+    message without a key is its key. `forward_only` keeps no copy where `forwards` took one.
+    """
 
     delivery_delay: int = 0
     delivery_paused: bool = False
     message_retention_period: int | None = limits.RETENTION_SECONDS
     max_backlog_messages: int | None = None
     max_backlog_bytes: int | None = None
+    deduplication_seconds: int = limits.DEDUPLICATION_SECONDS
+    deduplicate_content: bool = False
+    forwards: tuple[Forward, ...] = ()
+    forward_only: bool = False
+    auto_redrive: AutoRedrive | None = None
 
 
 class Queue(msgspec.Struct, frozen=True, kw_only=True):

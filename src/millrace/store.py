@@ -37,6 +37,12 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
     unfinished: bool = False
 
 
+class Stored(Backlog, frozen=True):
+    """The backlog with a sender's messages in it; the key of the first one, which the others follow."""
+
+    first_key: int
+
+
 class Repeated(Backlog, frozen=True):
     """The backlog as a repeat finds it; `first_id` is the first message that the send before it has stored."""
 

@@ -46,7 +46,7 @@ def old(request, tmp_path):
 
 
 def test_migrations_are_numbered_from_one_without_a_gap():
-    numbers = [number for number, _ in migrations()]
+    numbers = [number for number, _, _ in migrations()]
 
     assert numbers == list(range(1, len(numbers) + 1))
 

@@ -1,6 +1,6 @@
 import pytest
 
-from millrace.runtime.breaker import FAILURES_IN_A_ROW, Breaker, State
+from millrace.coordination.breaker import FAILURES_IN_A_ROW, Breaker, State
 
 MIDDLE = 0.5
 

@@ -31,7 +31,10 @@ NO_HASH = bytes(32)
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a key: never its secret. `queues` None means all queues of the account."""
+    """What is known of a key: never its secret.
+
+    `queues` None means all queues of the account; `tenant` None all tenants of applications that know any.
+    """
 
     id: str
     account_id: str
@@ -39,6 +42,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     created_at_ms: int
     hint: str
     queues: tuple[str, ...] | None = None
+    tenant: str | None = None
     is_test: bool = False
     from_environment: bool = False
 

@@ -17,6 +17,9 @@ class Scope(StrEnum):
     WATCH = "metrics:read"
     DEBUG = "debug"
     KEYS = "keys"
+    AUDIT = "audit"
+    SECRETS = "secrets"
+    SQL = "sql"
 
 
 class Role(StrEnum):
@@ -26,13 +29,15 @@ class Role(StrEnum):
     OPERATOR = "operator"
     PRODUCER = "producer"
     CONSUMER = "consumer"
+    AGENT = "agent"
 
 
 GRANTS: dict[Role, frozenset[Scope]] = {
     Role.ADMIN: frozenset(Scope),
-    Role.OPERATOR: frozenset(Scope) - {Scope.KEYS, Scope.DEBUG},
+    Role.OPERATOR: frozenset(Scope) - {Scope.KEYS, Scope.DEBUG, Scope.SECRETS, Scope.SQL},
     Role.PRODUCER: frozenset({Scope.READ, Scope.SEND}),
     Role.CONSUMER: frozenset({Scope.READ, Scope.TAKE, Scope.PEEK}),
+    Role.AGENT: frozenset({Scope.READ, Scope.SEND, Scope.TAKE}),
 }
 
 

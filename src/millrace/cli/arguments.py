@@ -8,7 +8,7 @@ from typing import TypeAlias
 from millrace import __version__, limits
 
 PEEK_MESSAGES = 1_000  # more than one request shows; the client turns the pages
-ROLES = ("admin", "operator", "producer", "consumer")
+ROLES = ("admin", "operator", "producer", "consumer", "agent")
 
 
 def make_parser(program: str) -> argparse.ArgumentParser:

@@ -35,7 +35,7 @@ class House:
         self.broker = Broker(store, clock, telemetry)
         self.keys = Keys(store, clock)
         self.room = WaitingRoom(store, self.catalog, self.broker, telemetry, clock)
-        self.platform = Platform(store, self.catalog, self.broker, telemetry, clock)
+        self.platform = Platform(store, self.catalog, self.broker, telemetry, clock, outbound)
         self._version: int | None = None
 
     def consumer(self, account_id: str, queue_name: str, call: Call, env: Any, **limits: Any) -> QueueConsumer:

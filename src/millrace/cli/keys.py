@@ -12,6 +12,7 @@ import msgspec
 
 from millrace.access.keys import Key, Keys
 from millrace.access.scopes import Role
+from millrace.cli.applications import SCHEMAS
 from millrace.cli.printing import print_json, print_lines, print_table
 from millrace.client.objects import KeyObject
 from millrace.client.synchronous import Client
@@ -112,9 +113,9 @@ def _in_directory(folder: Path, act: Callable[[Keys], Awaitable[T]]) -> T:
     """Open the store of a data directory for one act; a server may be running on it."""
 
     async def run() -> T:
-        prepared = prepare_directory(folder)
+        prepared = prepare_directory(folder, SCHEMAS)
         clock = clock_after(prepared.last)
-        store = SqlStore(str(prepared.database), clock)
+        store = SqlStore(str(prepared.database), clock, schemas=SCHEMAS)
         try:
             keys = Keys(store, clock)
             await keys.load()

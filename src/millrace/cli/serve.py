@@ -1,4 +1,4 @@
-"""`millrace serve`: wire the rooms together, and take them down in order. The only place that names them all."""
+"""`millrace serve`: wire the rooms together, and take them down in order."""
 
 import argparse
 import asyncio
@@ -17,8 +17,7 @@ import msgspec
 from millrace import __version__
 from millrace.access.keys import Key, Keys
 from millrace.access.scopes import Role
-from millrace.apps import events
-from millrace.apps.events.app import EventsSettings
+from millrace.cli.applications import APPLICATIONS, SCHEMAS
 from millrace.cli.apply import check_handlers
 from millrace.cli.banner import Banner
 from millrace.cli.check import check_file, check_urls
@@ -106,7 +105,7 @@ async def serve(settings: Settings, file: WranglerFile | None, *, show_key: bool
     """Serve with these settings; 0 after an orderly stop."""
     program = load_app(settings.app) if settings.app else App()
     listener = listen(settings.host, settings.port)
-    prepared = prepare_directory(settings.data)
+    prepared = prepare_directory(settings.data, SCHEMAS)
     async with AsyncExitStack() as stack:
         clock = clock_after(prepared.last)
         lines = LogLines(sys.stdout.buffer, clock)
@@ -114,7 +113,7 @@ async def serve(settings: Settings, file: WranglerFile | None, *, show_key: bool
         telemetry, book = _listened_to(lines)
         _check_integrity(prepared, telemetry, stack)
         house = await _open_house(settings, prepared, telemetry, clock, stack)
-        applications = [events.app(house.platform, EventsSettings(settings.debug_routes, settings.events_consumer))]
+        applications = [application.make(house.platform, settings) for application in APPLICATIONS]
         await check_handlers(house.catalog, settings.account_id, program.handlers, file, os.environ)
         furniture = await furnish(house, settings, file, program, applications, stack)
         new_secret = await _first_keys(house.keys, settings)  # a start that fails tells nobody of a key
@@ -142,7 +141,7 @@ def _listened_to(lines: LogLines) -> tuple[Telemetry, MetricsBook]:
 async def _open_house(
     settings: Settings, prepared: Prepared, telemetry: Telemetry, clock: Clock, stack: AsyncExitStack
 ) -> House:
-    store = SqlStore(str(prepared.database), clock)
+    store = SqlStore(str(prepared.database), clock, schemas=SCHEMAS)
     stack.push_async_callback(store.close)
     outbound = Outbound(settings.fetch_allow)
     stack.push_async_callback(outbound.aclose)

@@ -56,6 +56,7 @@ class Door:
             request.body = await read_body(receive, limit)
             body_was_read = True
             answer = await route.handle(self._desk, request)
+            assert isinstance(answer, Answer)
             headers: list[tuple[bytes, bytes]] = []
         except ConnectionError:
             return

@@ -3,8 +3,8 @@
 One table yields the look-up, the authorisation and the OpenAPI document.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote
 
 import msgspec
@@ -15,6 +15,7 @@ from millrace.errors import MethodNotAllowed, MillraceError, RouteNotFound
 from millrace.http.request import Request, Shape
 
 if TYPE_CHECKING:
+    from millrace.access.keys import Key
     from millrace.http.desk import Desk
 
 
@@ -30,9 +31,40 @@ class Answer(msgspec.Struct, frozen=True):
     body: bytes
     status: int = 200
     content_type: bytes = b"application/json"
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
-Handle = Callable[["Desk", Request], Awaitable[Answer]]
+class Stream(msgspec.Struct, frozen=True):
+    """An answer that is sent as it comes, until `chunks` ends or the client leaves."""
+
+    chunks: AsyncIterator[bytes]
+    status: int = 200
+    content_type: bytes = b"text/event-stream"
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class Connection(Protocol):
+    """An open WebSocket as its route's function sees it."""
+
+    async def send(self, text: str) -> None:
+        """Send a text frame.
+
+        Raises:
+            ConnectionError: the client has left.
+        """
+        ...
+
+    async def receive(self) -> str:
+        """Give the next text frame.
+
+        Raises:
+            ConnectionError: the client has left.
+        """
+        ...
+
+
+Handle = Callable[["Desk", Request], Awaitable[Answer | Stream]]
+Hold = Callable[["Desk", Request, Connection], Awaitable[None]]
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +84,27 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     media_type: str = "application/json"
     body_limit: int = limits.REQUEST_BYTES
     is_open: bool = False  # answers without a key
+    streams: bool = False  # its function reads the body itself, by `Request.chunks`
+
+
+class Socket(msgspec.Struct, frozen=True, kw_only=True):
+    """A WebSocket on one path. `hold` runs as long as it is open; what it raises before its first send refuses it."""
+
+    path: str
+    hold: Hold
+    scope: Scope | None
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """What is known of a request before its key is: for an application's own ways of letting callers in."""
+
+    method: str
+    path: str
+    query_string: bytes
+    bearer: bytes | None
+
+
+Admit = Callable[[Caller], "Key | None"]  # None leaves it to the keys; what it raises refuses
 
 
 class _Node:

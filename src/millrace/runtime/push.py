@@ -17,11 +17,11 @@ from millrace.access.signatures import sign
 from millrace.backoff import Backoff, Chance
 from millrace.batch import BatchMessage, MessageBatch
 from millrace.clock import Clock
+from millrace.coordination.breaker import Breaker, State
 from millrace.errors import MillraceError
 from millrace.ids import NewId, new_id
 from millrace.resources.addresses import host_of
 from millrace.resources.outbound import Outbound
-from millrace.runtime.breaker import Breaker, State
 from millrace.runtime.push_wire import PushFailed, encode_push, read_answer
 from millrace.settlement import Outcome, Policy, Postpone, Removed, Retry, decide
 from millrace.telemetry import Telemetry

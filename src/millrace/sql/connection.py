@@ -1,11 +1,13 @@
 """Opening a database file: the settings that durability rests on, and the schema."""
 
+from collections.abc import Sequence
+
 import apsw
 import apsw.bestpractice
 
 from millrace.clock import Stamp
 from millrace.errors import StoreRefused
-from millrace.sql.migrate import migrate
+from millrace.sql.migrate import Schema, migrate
 from millrace.sql.transaction import Transaction
 
 BUSY_TIMEOUT_MS = 2_000  # a foreign lock costs this much before the answer is 503
@@ -30,12 +32,13 @@ def connect(path: str, cache_kib: int = READER_CACHE_KIB) -> apsw.Connection:
     return connection
 
 
-def prepare(path: str, new_store_id: str | None) -> tuple[Stamp | None, str]:
+def prepare(path: str, new_store_id: str | None, schemas: Sequence[Schema] = ()) -> tuple[Stamp | None, str]:
     """Bring a database file to the program's schema; give the newest time it has seen, and the store's id.
 
     Args:
         path: The file.
         new_store_id: The id for a store that is made here; None where one must already be.
+        schemas: Those of the applications.
 
     Raises:
         StoreRefused: written by a newer program, or no store where one must be.
@@ -44,7 +47,7 @@ def prepare(path: str, new_store_id: str | None) -> tuple[Stamp | None, str]:
     try:
         if new_store_id is None and not connection.pragma("user_version"):
             raise StoreRefused(f"{path} holds no store, although one was made here; restore a backup")
-        migrate(connection)
+        migrate(connection, schemas)
         tx = Transaction(connection)
         row = tx.fetch_one("stamp")
         if row is not None:

@@ -6,6 +6,7 @@ lost a volume or deleted a file, and a server must not begin anew as if nothing 
 
 import fcntl
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -18,6 +19,7 @@ from millrace.ids import new_id
 from millrace.queue import Queue
 from millrace.sql import queues
 from millrace.sql.connection import connect, prepare
+from millrace.sql.migrate import Schema
 from millrace.sql.transaction import Transaction
 
 DATABASE = "millrace.db"
@@ -40,7 +42,7 @@ class Prepared(msgspec.Struct, frozen=True):
     last: Stamp | None
 
 
-def prepare_directory(folder: Path) -> Prepared:
+def prepare_directory(folder: Path, schemas: Sequence[Schema] = ()) -> Prepared:
     """Make or check the data directory and bring its database to the program's schema.
 
     Raises:
@@ -53,7 +55,7 @@ def prepare_directory(folder: Path) -> Prepared:
         if marker is not None and (not database.exists() or database.stat().st_size == 0):
             state = "empty" if database.exists() else "missing"
             raise _refused(folder, f"{DATABASE} is {state}, but {MARKER} says that a store was made here")
-        last, store_id = prepare(str(database), None if marker else new_id())
+        last, store_id = prepare(str(database), None if marker else new_id(), schemas)
         if marker is None:
             _write_marker(folder, Marker(store_id))
         elif marker.store_id != store_id:

@@ -14,7 +14,7 @@ from millrace.sql.idempotency import Ledger
 from millrace.sql.queues import LANE_SHIFT, QueueState, load
 from millrace.sql.settling import key_list, settle_lapsed
 from millrace.sql.transaction import Row, Transaction
-from millrace.store import IsReady, Received, Repeated
+from millrace.store import IsReady, Received, Repeated, Stored
 
 
 class Sending(msgspec.Struct, frozen=True):
@@ -30,7 +30,7 @@ def send(tx: Transaction, sendings: Sequence[Sending]) -> list[Backlog | Millrac
     states: dict[str, QueueState | None] = {}
     ledger = Ledger(tx, [(sending.queue_id, sending.once) for sending in sendings if sending.once is not None])
     rows: list[tuple[object, ...]] = []
-    taken: list[str | MillraceError | None] = []
+    taken: list[str | MillraceError | int] = []
     for sending in sendings:
         queue_id = sending.queue_id
         if queue_id not in states:
@@ -102,8 +102,8 @@ def backlogs(tx: Transaction, account_id: str) -> dict[str, Backlog]:
 
 def _take(
     tx: Transaction, state: QueueState, ledger: Ledger, sending: Sending, rows: list[tuple[object, ...]]
-) -> str | MillraceError | None:
-    """Add the rows of one caller; or refuse it, or give the id that it repeats."""
+) -> str | MillraceError | int:
+    """Add the rows of one caller and give the key of the first; or refuse it, or give the id that it repeats."""
     messages, once = sending.messages, sending.once
     if once is not None:
         earlier = ledger.find(sending.queue_id, once, messages[0].sent_at_ms)
@@ -116,15 +116,15 @@ def _take(
     if once is not None:
         ledger.note(sending.queue_id, once, messages[0])
     state.add(len(messages), added_bytes)
-    sequence = tx.take_sequences(len(messages)) | (state.lane << LANE_SHIFT)
-    rows += [_row(sequence + offset, state.lane, message) for offset, message in enumerate(messages)]
-    return None
+    first_key: int = tx.take_sequences(len(messages)) | (state.lane << LANE_SHIFT)
+    rows += [_row(first_key + offset, state.lane, message) for offset, message in enumerate(messages)]
+    return first_key
 
 
-def _answer(backlog: Backlog, repeated_id: str | None) -> Backlog:
-    if repeated_id is None:
-        return backlog
-    return Repeated(backlog.count, backlog.bytes, backlog.oldest_sent_at_ms, repeated_id)
+def _answer(backlog: Backlog, found: str | int) -> Backlog:
+    if isinstance(found, int):
+        return Stored(backlog.count, backlog.bytes, backlog.oldest_sent_at_ms, found)
+    return Repeated(backlog.count, backlog.bytes, backlog.oldest_sent_at_ms, found)
 
 
 def _overflow(state: QueueState, count: int, added_bytes: int) -> BacklogFull | None:

@@ -45,7 +45,13 @@ _Answer = tuple[asyncio.Future[Any], Any, BaseException | None]
 class SqliteDatabase:
     """One file, one writer, one reader. Made and used inside one event loop."""
 
-    def __init__(self, path: str, clock: Clock, on_commit: Callable[[set[str]], None] = lambda woken: None) -> None:
+    def __init__(
+        self,
+        path: str,
+        clock: Clock,
+        on_commit: Callable[[set[str]], None] = lambda woken: None,
+        packages: tuple[str, ...] = (),
+    ) -> None:
         self._clock, self._on_commit = clock, on_commit
         self._loop = asyncio.get_running_loop()
         self._inbox: queue.SimpleQueue[list[_Operation] | None] = queue.SimpleQueue()
@@ -56,9 +62,10 @@ class SqliteDatabase:
         self._closed = False
         try:
             self._connection = connect(path, WRITER_CACHE_KIB)
-            self._tx = Transaction(self._connection)
+            self._tx = Transaction(self._connection, packages)
             self._start_stamping()
-            self._reader = None if path == ":memory:" else Transaction(connect(path, READER_CACHE_KIB))
+            reader = None if path == ":memory:" else connect(path, READER_CACHE_KIB)
+            self._reader = None if reader is None else Transaction(reader, packages)
         except apsw.Error as error:
             raise _unavailable(error) from error
         self._read_thread = ThreadPoolExecutor(1, "millrace-reader")

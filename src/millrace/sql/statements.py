@@ -9,18 +9,20 @@ NAMED = re.compile(r"^-- name: (\w+)\n(.*?)(?=^-- name: |\Z)", re.MULTILINE | re
 
 
 @cache
-def load_statements() -> dict[str, str]:
-    """Give every statement of `queries/*.sql` by its name.
+def load_statements(packages: tuple[str, ...] = ()) -> dict[str, str]:
+    """Give every statement of our own `queries/*.sql`, and of those in the packages of applications, by its name.
 
     Raises:
         ValueError: two statements bear the same name.
     """
     statements: dict[str, str] = {}
-    for file in sorted(files("millrace.sql").joinpath("queries").iterdir(), key=lambda file: file.name):
-        for name, text in NAMED.findall(file.read_text()):
-            if name in statements:
-                raise ValueError(f"{file.name}: a statement named {name!r} is already there")
-            statements[name] = text.strip()
+    for package in ("millrace.sql", *packages):
+        folder = files(package).joinpath("queries")
+        for file in sorted(folder.iterdir() if folder.is_dir() else (), key=lambda file: file.name):
+            for name, text in NAMED.findall(file.read_text()):
+                if name in statements:
+                    raise ValueError(f"{package}, {file.name}: a statement named {name!r} is already there")
+                statements[name] = text.strip()
     return statements
 
 

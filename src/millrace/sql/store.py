@@ -18,6 +18,7 @@ from millrace.queue import Queue
 from millrace.settlement import Outcome, Settlement
 from millrace.sql import cleaning, idempotency, messages, queues, settling
 from millrace.sql.messages import Sending
+from millrace.sql.migrate import Schema
 from millrace.sql.sqlite import SqliteDatabase
 from millrace.sql.transaction import Transaction
 from millrace.store import Cleared, IsReady, Received
@@ -30,8 +31,16 @@ EXPIRY_CHECK_MS = 10_000  # a new message cannot expire sooner than the shortest
 class SqlStore:
     """Queues and messages in one SQL database. See `millrace.store.Store` for what each verb promises."""
 
-    def __init__(self, path: str, clock: Clock, new_receipt: NewReceipt = new_receipt, chance: Chance = random) -> None:
-        self._database = SqliteDatabase(path, clock, self._wake)
+    def __init__(
+        self,
+        path: str,
+        clock: Clock,
+        new_receipt: NewReceipt = new_receipt,
+        chance: Chance = random,
+        schemas: Sequence[Schema] = (),
+    ) -> None:
+        packages = tuple(schema.package for schema in schemas)
+        self._database = SqliteDatabase(path, clock, self._wake, packages)
         self._clock, self._new_receipt, self._chance = clock, new_receipt, chance
         self._watchers: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self.write = self._database.write

@@ -19,11 +19,11 @@ class Transaction:
     Bindings are given by name, or on hot ways as a sequence in the order in which the statement names them.
     """
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    def __init__(self, connection: apsw.Connection, packages: tuple[str, ...] = ()) -> None:
         self.connection = connection
         self.next_sequence = 1
         self.woken: set[str] = set()
-        self._statements = load_statements()
+        self._statements = load_statements(packages)
 
     def fetch(self, name: str, bindings: Bindings = ()) -> list[Row]:
         """Run a statement and give its rows."""
@@ -61,6 +61,6 @@ class Transaction:
         self.next_sequence += count
         return first
 
-    def wake(self, queue_id: str) -> None:
-        """Note that something in this queue may be ready; who watches it is told after the commit."""
-        self.woken.add(queue_id)
+    def wake(self, name: str) -> None:
+        """Note that something has changed there (a queue's id, `state:…`); who watches it is told after the commit."""
+        self.woken.add(name)

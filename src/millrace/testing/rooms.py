@@ -16,6 +16,7 @@ from millrace.idempotency import Once
 from millrace.ids import NewId
 from millrace.message import Backlog, Stamped
 from millrace.platform import Platform
+from millrace.resources.outbound import Outbound
 from millrace.sql.connection import prepare
 from millrace.sql.store import SqlStore
 from millrace.store import Repeated
@@ -78,7 +79,7 @@ class RecordingStore(SqlStore):
 def _platform(store: SqlStore, clock: ManualClock) -> Platform:
     telemetry = Telemetry()
     catalog = Catalog(store, clock, _counted_ids())
-    return Platform(store, catalog, Broker(store, clock, telemetry, _counted_ids()), telemetry, clock)
+    return Platform(store, catalog, Broker(store, clock, telemetry, _counted_ids()), telemetry, clock, Outbound())
 
 
 def _counted_ids() -> NewId:

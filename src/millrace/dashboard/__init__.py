@@ -1,0 +1,1 @@
+"""The dashboard: pages that show queues and dead letters, and let an operator act."""

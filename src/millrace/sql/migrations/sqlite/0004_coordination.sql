@@ -1,0 +1,2 @@
+-- Locks, claims, states and what else applications share beyond messages.
+select 1;

@@ -1,0 +1,2 @@
+-- Cron triggers and workflows.
+select 1;

@@ -1,0 +1,2 @@
+-- Who did what; secrets.
+select 1;

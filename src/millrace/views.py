@@ -1,0 +1,1 @@
+"""Read-only SQL for an account's admin over published views."""

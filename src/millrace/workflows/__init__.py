@@ -1,0 +1,1 @@
+"""Workflows: functions whose steps are remembered, so that each is done once whatever happens between."""
