@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from contextvars import copy_context
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -18,6 +19,7 @@ from millrace.queue import QueueSettings
 from millrace.resources.outbound import Outbound
 from millrace.store import Store
 from millrace.telemetry import Telemetry
+from millrace.views import View
 from millrace.work import Work
 
 T = TypeVar("T")
@@ -40,16 +42,6 @@ class Cron(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     expression: str
     act: Callable[["Platform", str], Awaitable[None]]
-
-
-class View(msgspec.Struct, frozen=True, kw_only=True):
-    """A view that an account's admin may read by SQL.
-
-    `select` is a query that names its columns; `:account_id` in it stands for the account, `now_ms()` for the time.
-    """
-
-    name: str
-    select: str
 
 
 class App(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,7 +83,8 @@ class Platform(NamedTuple):
             done[:] = [Work(tx, self.clock)]
             return fn(done[0])
 
-        result = await self.store.write(run)
+        context = copy_context()  # who acts goes along to the writer's thread
+        result = await self.store.write(lambda tx: context.run(run, tx))
         for name, fields in done[0].events:
             self.telemetry.emit(name, **fields)
         return result

@@ -1,1 +1,216 @@
-"""Read-only SQL for an account's admin over published views."""
+"""Read-only SQL for an account's admin, over published views and nothing else.
+
+A statement is prepared twice. First in an empty database that has the views' names and columns only: there whatever
+else it names does not exist. Then on a read-only connection where the views are temporary ones of this account; its
+authorizer lets it read what the views read and do nothing.
+"""
+
+import asyncio
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from time import monotonic
+from typing import Any
+
+import apsw
+import apsw.ext
+import msgspec
+
+from millrace.clock import Clock, iso_milliseconds
+from millrace.errors import InvalidInput, StoreUnavailable
+
+QUERY_SECONDS = 5.0
+ROWS = 10_000
+VALUE_BYTES = 8 * 1024 * 1024
+STEPS_BETWEEN_CHECKS = 20_000
+SQL_CHARACTERS = 100_000
+LAST_MS = 253_402_300_799_999  # the end of the year 9999
+READS = {apsw.SQLITE_SELECT, apsw.SQLITE_READ, apsw.SQLITE_FUNCTION, apsw.SQLITE_RECURSIVE}
+REFUSED_FUNCTIONS = {"load_extension", "fts3_tokenizer"}
+SYSTEM = ("sqlite_", "pragma_")
+HELPERS = {"json_each", "json_tree"}  # tables that show nothing but what they are given
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """A published view: `select` names its columns; `tables` are those it reads.
+
+    `:account_id` in it stands for the account, `now_ms()` for the time, `iso(ms)` writes one.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    tables: tuple[str, ...]
+    select: str
+
+
+class Rows(msgspec.Struct, frozen=True):
+    """What a statement gave; `is_cut` says that there were more rows than fit."""
+
+    columns: list[str]
+    rows: list[list[Any]]
+    is_cut: bool
+
+
+QUEUES = View(
+    name="queues",
+    columns=("id", "name", "created_at", "paused", "backlog_count", "backlog_bytes", "consumer", "dead_letter_queue"),
+    tables=("queues", "lanes"),
+    select="""
+        select
+            q.id, q.name, iso(q.created_at_ms), coalesce(q.value ->> '$.settings.delivery_paused', 0),
+            l.backlog_count, l.backlog_bytes, q.value ->> '$.consumer.type', q.value ->> '$.consumer.dead_letter_queue'
+        from main.queues q join main.lanes l on l.lane = q.lane
+        where q.account_id = :account_id
+    """,
+)
+MESSAGES = View(
+    name="messages",
+    columns=("id", "queue", "status", "attempts", "sent_at", "visible_at", "content_type", "body", "reason"),
+    tables=("messages", "queues"),
+    select="""
+        select
+            m.id, q.name,
+            case
+                when m.visible_at_ms <= now_ms() then 'ready'
+                when m.receipt is not null and m.lease_ends_at_ms > now_ms() then 'leased'
+                else 'scheduled'
+            end,
+            m.attempts, iso(m.sent_at_ms), iso(m.visible_at_ms), m.content_type,
+            case when m.content_type in ('json', 'text') then cast(m.body as text) end, m.reason
+        from main.messages m join main.queues q on q.lane = m.lane
+        where q.account_id = :account_id
+    """,
+)
+ENGINE_VIEWS = (QUEUES, MESSAGES)
+
+
+class Views:
+    """The views of one database file."""
+
+    def __init__(self, path: str, clock: Clock, views: Sequence[View] = ()) -> None:
+        self._path, self._clock = path, clock
+        self._views = (*ENGINE_VIEWS, *views)
+        self._one_at_a_time = asyncio.Semaphore(1)
+
+    async def query(self, account_id: str, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> Rows:
+        """Run one statement as the account sees its data: at most 5 s, 10,000 rows.
+
+        Raises:
+            InvalidInput: it is no single statement that only reads the views, or takes too long.
+            StoreUnavailable: the database cannot be read now.
+        """
+        async with self._one_at_a_time:
+            return await asyncio.to_thread(self._query, account_id, sql, parameters)
+
+    def _query(self, account_id: str, sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> Rows:
+        _check_against_views(sql, self._views)
+        try:
+            connection = apsw.Connection(self._path, flags=apsw.SQLITE_OPEN_READONLY)
+        except apsw.Error as error:
+            raise StoreUnavailable("the store cannot be read now") from error
+        try:
+            self._prepare(connection, account_id)
+            return _run(connection, sql, parameters)
+        except (apsw.BusyError, apsw.IOError, apsw.CantOpenError, apsw.CorruptError) as error:
+            raise StoreUnavailable("the store cannot be read now") from error
+        except apsw.InterruptError:
+            raise InvalidInput(f"the statement took longer than {QUERY_SECONDS:g} s; ask for less") from None
+        except apsw.Error as error:
+            raise InvalidInput(f"the statement cannot be run: {error}") from None
+        finally:
+            connection.close()
+
+    def _prepare(self, connection: apsw.Connection, account_id: str) -> None:
+        _add_functions(connection, self._clock())
+        account = apsw.format_sql_value(account_id)
+        for view in self._views:
+            columns = ", ".join(f'"{column}"' for column in view.columns)
+            select = view.select.replace(":account_id", account)
+            connection.execute(f'create temp view "{view.name}" ({columns}) as {select}')
+        connection.pragma("query_only", True)
+        readable = {table for view in self._views for table in (*view.tables, view.name)}
+        connection.authorizer = _authorizer(_tables_in(connection) - readable)
+        connection.limit(apsw.SQLITE_LIMIT_LENGTH, VALUE_BYTES)
+        until = monotonic() + QUERY_SECONDS
+        connection.set_progress_handler(lambda: monotonic() > until, STEPS_BETWEEN_CHECKS)
+
+
+def _check_against_views(sql: str, views: Sequence[View]) -> None:
+    """Prepare the statement where there is nothing but the names and columns of the views.
+
+    Raises:
+        InvalidInput: it is not one statement that only reads them.
+    """
+    if len(sql) > SQL_CHARACTERS:
+        raise InvalidInput(f"the statement has {len(sql)} characters; expected at most {SQL_CHARACTERS}")
+    shadow = apsw.Connection(":memory:")
+    try:
+        for view in views:
+            columns = ", ".join(f'"{column}"' for column in view.columns)
+            shadow.execute(f'create temp table "{view.name}" ({columns})')
+        _add_functions(shadow, 0)
+        shadow.authorizer = _authorizer(_tables_in(shadow) - {view.name for view in views})
+        info = apsw.ext.query_info(shadow, sql)
+    except apsw.AuthError:
+        raise InvalidInput("the statement may only read; expected a SELECT over " + _names(views)) from None
+    except apsw.Error as error:
+        raise InvalidInput(f"the statement cannot be run: {error}; there are the views {_names(views)}") from None
+    finally:
+        shadow.close()
+    if info.query_remaining is not None and info.query_remaining.strip(" \t\r\n;"):
+        raise InvalidInput("there is more than one statement; send one at a time")
+    if not info.has_vdbe or not info.is_readonly or info.is_explain:
+        raise InvalidInput("the statement is not a query; expected a SELECT over " + _names(views))
+
+
+def _tables_in(connection: apsw.Connection) -> set[str]:
+    """Give every name that could show something: tables, and the modules that are tables by themselves."""
+    tables = connection.execute("select name from sqlite_schema union all select name from sqlite_temp_schema")
+    modules = connection.execute("select name from pragma_module_list")
+    return {str(row[0]) for rows in (tables, modules) for row in rows} - HELPERS
+
+
+def _authorizer(hidden: set[str]) -> Callable[[int, str | None, str | None, str | None, str | None], int]:
+    def allow(
+        action: int, first: str | None, second: str | None, database: str | None, trigger_or_view: str | None
+    ) -> int:
+        if action not in READS:
+            return apsw.SQLITE_DENY
+        if action == apsw.SQLITE_READ and first is not None and (first in hidden or first.startswith(SYSTEM)):
+            return apsw.SQLITE_DENY
+        if action == apsw.SQLITE_FUNCTION and second in REFUSED_FUNCTIONS:
+            return apsw.SQLITE_DENY
+        return apsw.SQLITE_OK
+
+    return allow
+
+
+def _run(connection: apsw.Connection, sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> Rows:
+    cursor = connection.cursor()
+    cursor.execute(sql, parameters or None)
+    try:
+        columns = [column[0] for column in cursor.get_description()]
+    except apsw.ExecutionCompleteError:  # no row, so the cursor has forgotten them
+        columns = [column[0] for column in apsw.ext.query_info(connection, sql).description]
+    rows: list[list[Any]] = []
+    for row in cursor:
+        if len(rows) == ROWS:
+            return Rows(columns, rows, is_cut=True)
+        rows.append([_shown(value) for value in row])
+    return Rows(columns, rows, is_cut=False)
+
+
+def _add_functions(connection: apsw.Connection, now_ms: int) -> None:
+    def iso(*values: Any) -> str | None:
+        (value,) = values
+        return iso_milliseconds(value) if isinstance(value, int) and 0 <= value <= LAST_MS else None
+
+    connection.create_scalar_function("iso", iso, 1)
+    connection.create_scalar_function("now_ms", lambda *none: now_ms, 0)
+
+
+def _shown(value: Any) -> Any:
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else value
+
+
+def _names(views: Sequence[View]) -> str:
+    return ", ".join(view.name for view in views)

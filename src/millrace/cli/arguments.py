@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from millrace import __version__, limits
+from millrace.cli.sql_arguments import add_d1, add_db
 
 PEEK_MESSAGES = 1_000  # more than one request shows; the client turns the pages
 ROLES = ("admin", "operator", "producer", "consumer", "agent")
@@ -22,6 +23,8 @@ def make_parser(program: str) -> argparse.ArgumentParser:
     _add_consume(commands)
     _add_queues(commands)
     _add_keys(commands)
+    add_d1(commands, _add_server)
+    add_db(commands)
     return parser
 
 

@@ -9,7 +9,19 @@ from millrace.broker import Broker
 from millrace.catalog import Catalog
 from millrace.clock import Clock, wall_ms
 from millrace.handlers import Call
-from millrace.http import accounts, consumers, health, keys, leases, messages, openapi, pages, queues, subscriptions
+from millrace.http import (
+    accounts,
+    consumers,
+    health,
+    keys,
+    leases,
+    messages,
+    openapi,
+    pages,
+    queues,
+    sql,
+    subscriptions,
+)
 from millrace.http.app import Door
 from millrace.http.desk import Desk
 from millrace.http.metrics import MetricsBook
@@ -24,6 +36,7 @@ from millrace.runtime.waiting import WaitingRoom
 from millrace.sql.store import SqlStore
 from millrace.subscriptions import Subscriptions
 from millrace.telemetry import Telemetry
+from millrace.views import Views
 
 
 class House:
@@ -83,13 +96,22 @@ class House:
             self.outbound,
         )
         open_routes = health.routes()
+        views = [view for application in applications for view in application.views]
         routes: list[Route] = [route for application in applications for route in application.routes]
         for module in (queues, consumers, messages, leases, subscriptions, accounts, keys):
             routes += module.ROUTES
+        routes.append(sql.route(Views(self.store.path, self.clock, views)))
         routes += book.routes()
         routes += pages.routes([*open_routes, *routes], __version__)
         routes.append(openapi.route([*open_routes, *routes], __version__))
-        return Door(desk, routes, open_routes, keyless)
+        return Door(
+            desk,
+            routes,
+            open_routes,
+            keyless,
+            sockets=[socket for application in applications for socket in application.sockets],
+            admissions={word: admit for application in applications for word, admit in application.admissions.items()},
+        )
 
     async def notice_others(self) -> None:
         """Look keys and queues up anew after another process has written to the file."""

@@ -18,6 +18,7 @@ DATE_SECONDS = 1.0
 DRAIN_SECONDS = 10
 KEEP_ALIVE_SECONDS = 75
 BACKLOG_CONNECTIONS = 2048
+SOCKET_FRAME_BYTES = 64 * 1024
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -51,7 +52,8 @@ def make_server(door: Door, stopping: asyncio.Event) -> uvicorn.Server:
         uvicorn.Config(
             door,
             http=Protocol,
-            ws="none",
+            ws="websockets-sansio",
+            ws_max_size=SOCKET_FRAME_BYTES,
             lifespan="off",
             log_config=None,
             access_log=False,

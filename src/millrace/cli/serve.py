@@ -175,6 +175,7 @@ class _Rooms(NamedTuple):
     async def stop(self) -> None:
         """Let nobody wait any more, take no more batches, finish those under way."""
         self.waiting.close()
+        self.door.close()
         await asyncio.gather(self.runner.stop(), *([self.children.stop()] if self.children else []))
 
 

@@ -1,12 +1,14 @@
 """Messages: sent, received, settled and looked at."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from typing import Any
+from datetime import datetime
+from typing import Any, Unpack
 
 from millrace import limits
-from millrace.bindings import make_outgoing, read_outgoing
+from millrace.bindings import SendOptions, make_outgoing, read_outgoing
 from millrace.client.async_lookup import AsyncLookup
 from millrace.client.deliveries import (
+    Cancelled,
     Delivery,
     Discarded,
     Extended,
@@ -17,16 +19,19 @@ from millrace.client.deliveries import (
     PeekedPage,
     Pulled,
     Pushed,
+    Sent,
     Settled,
     SettledCounts,
     backlog_of,
     delivery_of,
     peeked_of,
+    sent_of,
     settled_of,
     warnings_of,
 )
 from millrace.client.objects import Object
 from millrace.client.wire import (
+    at_ms,
     delay,
     given,
     lease_id,
@@ -57,7 +62,8 @@ class AsyncMessages:
         delay_seconds: float | None = None,
         *,
         idempotency_key: str | None = None,
-    ) -> Backlog:
+        **options: Unpack[SendOptions],
+    ) -> Sent:
         """Send a message; it is on disk when this returns.
 
         Args:
@@ -67,12 +73,14 @@ class AsyncMessages:
             delay_seconds: How long it waits, 0 to 86,400; None is the queue's own delay.
             idempotency_key: 1 to 255 printable ASCII characters that stand for this send. Our server stores it once
                 within a day.
+            options: `send_at`, `priority`, `ordering_key`, `dedupe_key`, `headers`; Cloudflare has none of them.
 
         Raises:
             InvalidMessage, MessageTooLarge: this message cannot be sent.
             BacklogFull, Overloaded, StoreUnavailable: the queue cannot take it now.
         """
-        return await self.send_outgoing(queue, make_outgoing(body, content_type, delay_seconds), idempotency_key)
+        message = make_outgoing(body, content_type, delay_seconds, **options)
+        return await self.send_outgoing(queue, message, idempotency_key)
 
     async def send_batch(
         self,
@@ -88,7 +96,7 @@ class AsyncMessages:
 
         Args:
             queue: Where to.
-            messages: Mappings with `body` and perhaps `content_type` and `delay_seconds`; all are looked at first.
+            messages: Mappings with `body` and perhaps what else `send` takes; all are looked at first.
             delay_seconds: For those that have none of their own.
             idempotency_key: As for `send`; further parts have keys that are made from it.
         """
@@ -169,11 +177,28 @@ class AsyncMessages:
         body = {"refs": [{"ref": ref} for ref in several("refs", refs)]}
         return warnings_of((await self._lookup.call("POST", queue, "/messages/purge", body, type=Discarded)).warnings)
 
+    async def cancel(self, queue: str, refs: Iterable[str]) -> dict[str, str]:
+        """Take back messages whose time has not come, by their refs; give a warning for each ref that named none.
+
+        A ref comes from `send` with a time, and from `peek`. Cloudflare has no such call, nor the next.
+        """
+        body = {"refs": list(several("refs", refs))}
+        return (await self._lookup.call("POST", queue, "/messages/cancel", body, type=Cancelled)).warnings
+
+    async def reschedule(self, queue: str, ref: str, send_at: datetime) -> None:
+        """Give a message whose time has not come another time, which has a time zone.
+
+        Raises:
+            NotScheduled: its time has come, it was delivered before, or it is gone.
+        """
+        body = {"ref": ref, "send_at": at_ms("send_at", send_at)}
+        await self._lookup.call("POST", queue, "/messages/reschedule", body, type=Object)
+
     async def metrics(self, queue: str) -> Backlog:
         """Count a queue's backlog."""
         return backlog_of(await self._lookup.call("GET", queue, "/metrics", type=Metrics))
 
-    async def send_outgoing(self, queue: str, message: Outgoing, idempotency_key: str | None = None) -> Backlog:
+    async def send_outgoing(self, queue: str, message: Outgoing, idempotency_key: str | None = None) -> Sent:
         """Send a message that is written already."""
         return await self._push(queue, "", message_object(message), new_key(idempotency_key))
 
@@ -185,7 +210,8 @@ class AsyncMessages:
         idempotency_key: str | None = None,
     ) -> Backlog:
         """Send messages that are written already, in parts."""
-        backlog, sent, key = None, 0, new_key(idempotency_key)
+        backlog: Backlog | None = None
+        sent, key = 0, new_key(idempotency_key)
         for part, chosen in enumerate(parts_of(messages), 1):
             body = {"messages": [message_object(message) for message in chosen], **delay(delay_seconds)}
             try:
@@ -196,7 +222,6 @@ class AsyncMessages:
             sent += len(chosen)
         return backlog or await self.metrics(queue)
 
-    async def _push(self, queue: str, path: str, body: Object, key: str) -> Backlog:
+    async def _push(self, queue: str, path: str, body: Object, key: str) -> Sent:
         headers = {"Idempotency-Key": key}
-        pushed = await self._lookup.call("POST", queue, f"/messages{path}", body, type=PUSHED, headers=headers)
-        return backlog_of(pushed.metadata.metrics if pushed and pushed.metadata else None)
+        return sent_of(await self._lookup.call("POST", queue, f"/messages{path}", body, type=PUSHED, headers=headers))

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -15,7 +15,7 @@ from millrace.client.async_lookup import AsyncLookup
 from millrace.client.async_messages import AsyncMessages
 from millrace.client.async_queues import AsyncQueues
 from millrace.client.environment import Named, names_of, queue_named_by, read_names
-from millrace.client.objects import KeyList, KeyObject, Object, Revoked, key_of
+from millrace.client.objects import KeyList, KeyObject, Object, Revoked, SqlAnswer, key_of
 from millrace.client.retries import Retries
 from millrace.client.wire import given, quoted
 from millrace.message import Backlog, Outgoing
@@ -86,6 +86,15 @@ class AsyncClient(AsyncQueues, AsyncMessages):
         happen twice) may be given, too.
         """
         return (await self._calls.v4(method, path, body, type=type, **more)).result
+
+    async def ask(self, method: str, path: str, body: object = None, **more: Any) -> Any:
+        """Call any other route of the server, such as `/api/audit`, and give its JSON answer; `more` as in `call_v4`."""
+        return read_answer(await self._calls.call(method, path, body, **more), Any)
+
+    async def sql(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> SqlAnswer:
+        """Run one SELECT over the published views of the account; the key must be an admin's."""
+        body = {"sql": sql, "params": params}
+        return read_answer(await self._calls.call("POST", "/api/sql", body), SqlAnswer)
 
     async def create_key(
         self,

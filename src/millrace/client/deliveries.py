@@ -24,6 +24,9 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     timestamp_ms: int
     metadata: dict[str, Any]
+    priority: str = "normal"
+    ordering_key: str | None = None
+    headers: dict[str, str] = {}
 
     @property
     def timestamp(self) -> datetime:
@@ -44,11 +47,24 @@ class Peeked(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     timestamp_ms: int
     metadata: dict[str, Any]
+    priority: str = "normal"
+    ordering_key: str | None = None
+    headers: dict[str, str] = {}
 
     @property
     def timestamp(self) -> datetime:
         """When the message was accepted, in UTC."""
         return datetime.fromtimestamp(self.timestamp_ms / 1000, UTC)
+
+
+class Sent(Backlog, frozen=True):
+    """The backlog with what was sent in it. A message with a time also has its id, and the ref that names it.
+
+    There is no ref for a repeat, which stored nothing.
+    """
+
+    id: str | None = None
+    ref: str | None = None
 
 
 class Settled(msgspec.Struct, frozen=True):
@@ -76,6 +92,9 @@ class PulledMessage(msgspec.Struct, frozen=True):
     attempts: Number = 1
     timestamp_ms: Number = 0
     metadata: dict[str, Any] | None = None
+    priority: str = "normal"
+    ordering_key: str | None = None
+    headers: dict[str, str] = {}
 
 
 class Pulled(msgspec.Struct, frozen=True):
@@ -93,6 +112,9 @@ class PeekedMessage(msgspec.Struct, frozen=True):
     attempts: Number = 0
     timestamp_ms: Number = 0
     metadata: dict[str, Any] | None = None
+    priority: str = "normal"
+    ordering_key: str | None = None
+    headers: dict[str, str] = {}
 
 
 class PeekedPage(msgspec.Struct, frozen=True):
@@ -109,6 +131,12 @@ class SettledCounts(msgspec.Struct, frozen=True):
     retryCount: Number = 0  # noqa: N815
     rejectCount: Number = 0  # noqa: N815
     warnings: dict[str, str] | list[str] | None = None
+
+
+class Cancelled(msgspec.Struct, frozen=True):
+    """The result of taking messages back."""
+
+    warnings: dict[str, str]
 
 
 class ExtendedCount(msgspec.Struct, frozen=True):
@@ -142,6 +170,8 @@ class Pushed(msgspec.Struct, frozen=True):
     """The result of a send, from servers that tell it."""
 
     metadata: MetricsHolder | None = None
+    id: str | None = None
+    ref: str | None = None
 
 
 def delivery_of(message: PulledMessage) -> Delivery:
@@ -156,6 +186,9 @@ def delivery_of(message: PulledMessage) -> Delivery:
         attempts=int(message.attempts),
         timestamp_ms=int(message.timestamp_ms),
         metadata=metadata,
+        priority=message.priority,
+        ordering_key=message.ordering_key,
+        headers=message.headers,
     )
 
 
@@ -171,6 +204,9 @@ def peeked_of(message: PeekedMessage) -> Peeked:
         attempts=int(message.attempts),
         timestamp_ms=int(message.timestamp_ms),
         metadata=metadata,
+        priority=message.priority,
+        ordering_key=message.ordering_key,
+        headers=message.headers,
     )
 
 
@@ -184,6 +220,14 @@ def warnings_of(warnings: dict[str, str] | list[str] | None) -> dict[str, str]:
     if isinstance(warnings, list):
         return {str(position): warning for position, warning in enumerate(warnings)}
     return warnings or {}
+
+
+def sent_of(pushed: Pushed | None) -> Sent:
+    """Read what came of a send."""
+    if pushed is None:
+        return Sent(0, 0, 0)
+    backlog = backlog_of(pushed.metadata.metrics if pushed.metadata else None)
+    return Sent(backlog.count, backlog.bytes, backlog.oldest_sent_at_ms, pushed.id, pushed.ref)
 
 
 def backlog_of(metrics: Metrics | None) -> Backlog:

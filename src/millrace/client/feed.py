@@ -13,7 +13,7 @@ from millrace.client.async_calls import AsyncCalls
 from millrace.client.wire import quoted
 from millrace.consumer import ConsumerSettings
 from millrace.errors import DeliveryPaused, PullNotEnabled, QueueNotFound, UnexpectedAnswer
-from millrace.message import Backlog, ContentType, Lease, Message
+from millrace.message import PRIORITIES, Backlog, ContentType, Lease, Message
 from millrace.runtime.feed import Taken
 from millrace.runtime.waits import at_most
 from millrace.settlement import Ack, Outcome, Postpone, Reject, Retry
@@ -26,7 +26,6 @@ IDLE_SECONDS = 2.0  # between looks at a queue that has nothing for us
 ANSWER_SECONDS = 10.0  # for a settlement, and beyond the time that a pull may be held
 GRACE_SECONDS = 0.5  # for a pull under way when the consumer stops
 LEASE_MS_MIN = 1_000  # a lease of nothing would deliver the same messages for ever
-OWN_METADATA = ("CF-", "Millrace-")
 
 
 class _Consumer(msgspec.Struct):
@@ -52,6 +51,9 @@ class _PulledMessage(msgspec.Struct):
     timestamp_ms: int
     body: str
     metadata: dict[str, str]
+    priority: str = "normal"
+    ordering_key: str | None = None
+    headers: dict[str, str] | None = None
 
 
 class _Pulled(msgspec.Struct):
@@ -178,7 +180,6 @@ def _message(given: _PulledMessage) -> Message:
         raise UnexpectedAnswer(f"lease_id {given.lease_id[:40]!r} is none of a Millrace server's")
     content_type = given.metadata.get("CF-Content-Type", "json")
     is_text = content_type == ContentType.TEXT
-    headers = {name: value for name, value in given.metadata.items() if not name.startswith(OWN_METADATA)}
     return Message(
         id=given.id,
         lease=lease,
@@ -188,7 +189,9 @@ def _message(given: _PulledMessage) -> Message:
         content_type=content_type,
         body=given.body.encode() if is_text else base64.b64decode(given.body),
         source=given.metadata.get("CF-sourceMessageSource", ""),
-        headers=headers or None,
+        headers=given.headers,
+        priority=PRIORITIES[given.priority],
+        ordering_key=given.ordering_key,
     )
 
 

@@ -11,17 +11,29 @@ Object = dict[str, Any]
 
 
 class QueueSettings(TypedDict, total=False):
-    """What can be set of a queue: seconds, messages, bytes. The two limits of the backlog are ours; None lifts one."""
+    """What can be set of a queue: seconds, messages, bytes. What follows the retention is ours.
+
+    None lifts a limit of the backlog. `forwards` are mappings with `queue` and perhaps `headers`; `auto_redrive` is
+    one with `after_seconds` and perhaps `max_times`.
+    """
 
     delivery_delay: int
     delivery_paused: bool
     message_retention_period: int
     max_backlog_messages: int | None
     max_backlog_bytes: int | None
+    deduplication_seconds: int
+    deduplicate_content: bool
+    forwards: list[dict[str, Any]]
+    forward_only: bool
+    auto_redrive: dict[str, Any] | None
 
 
 class ConsumerSettings(TypedDict, total=False):
-    """What can be set of a consumer; which ones there are depends on its type, and the last three are ours."""
+    """What can be set of a consumer; which ones there are depends on its type, and from `max_attempts` on they are ours.
+
+    `rate_limit` is a mapping with `messages` and perhaps `per_seconds`.
+    """
 
     batch_size: int
     max_retries: int
@@ -32,6 +44,8 @@ class ConsumerSettings(TypedDict, total=False):
     max_attempts: int | None
     backoff: dict[str, Any] | None
     flush_on: str | None
+    rate_limit: dict[str, Any] | None
+    head_start_seconds: int
 
 
 class ConsumerObject(TypedDict, total=False):
@@ -87,6 +101,14 @@ class Revoked(msgspec.Struct, frozen=True):
     """The answer that a key is refused from now on."""
 
     revoked: str
+
+
+class SqlAnswer(msgspec.Struct, frozen=True):
+    """Rows in the order of the columns; `is_cut` says that there were more than fit."""
+
+    columns: list[str]
+    rows: list[list[Any]]
+    is_cut: bool
 
 
 class Redriven(msgspec.Struct, frozen=True):

@@ -34,6 +34,7 @@ BY_CODE: dict[object, type[MillraceError]] = {
     10250: errors.Overloaded,
     10251: errors.BacklogFull,
     10252: errors.DeliveryPaused,
+    10253: errors.NotScheduled,
     10405: errors.PullNotEnabled,
     10409: errors.IdempotencyKeyReused,
     11000: errors.QueueNotFound,

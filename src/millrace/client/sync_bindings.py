@@ -2,14 +2,17 @@
 """Bindings: the names under which code reaches queues, such as `env.EVENT_QUEUE.send(…)`."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Unpack
 
-from millrace.bindings import make_outgoing, read_outgoing
+from millrace.bindings import SendOptions, make_outgoing, read_outgoing
 from millrace.errors import ConfigurationError
 from millrace.message import Backlog, Outgoing
 
 Send = Callable[[list[Outgoing], float | None], Backlog]
 Count = Callable[[], Backlog]
+
+
+KEYS = ("body", "content_type", "delay_seconds", *SendOptions.__annotations__)  # of a message of a batch
 
 
 class QueueBinding:
@@ -24,18 +27,18 @@ class QueueBinding:
         *,
         content_type: str = "json",
         delay_seconds: float | None = None,
-        headers: dict[str, str] | None = None,
+        **options: Unpack[SendOptions],
     ) -> Backlog:
-        """Send one message; it is on disk when this returns.
+        """Send one message, perhaps with the options of `SendOptions`; it is on disk when this returns.
 
         Raises:
-            InvalidMessage: a body that does not go with its content type, or a bad delay.
+            InvalidMessage: a body that does not go with its content type, a bad delay, or a bad option.
             BacklogFull, StoreUnavailable: the queue cannot take it now; nothing was sent.
         """
-        return self._send([make_outgoing(body, content_type, delay_seconds, headers)], None)
+        return self._send([make_outgoing(body, content_type, delay_seconds, **options)], None)
 
     def send_batch(self, messages: Iterable[Mapping[str, Any]], *, delay_seconds: float | None = None) -> Backlog:
-        """Send messages, each a mapping with `body` and perhaps `content_type` and `delay_seconds`.
+        """Send messages, each a mapping with `body` and perhaps what else `send` takes.
 
         Within the server all or none are sent. A client sends over 100 messages or 256,000 bytes in parts, each of
         them all or none.

@@ -4,7 +4,7 @@
 import os
 import random
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -12,7 +12,7 @@ from millrace.bindings import Env
 from millrace.client.address import DEFAULT_URL, server_of
 from millrace.client.answers import read_answer
 from millrace.client.environment import Named, names_of, queue_named_by, read_names
-from millrace.client.objects import KeyList, KeyObject, Object, Revoked, key_of
+from millrace.client.objects import KeyList, KeyObject, Object, Revoked, SqlAnswer, key_of
 from millrace.client.retries import Retries
 from millrace.client.sync_bindings import QueueBinding
 from millrace.client.sync_calls import Calls, Chance, Sleep
@@ -88,6 +88,15 @@ class Client(Queues, Messages):
         happen twice) may be given, too.
         """
         return (self._calls.v4(method, path, body, type=type, **more)).result
+
+    def ask(self, method: str, path: str, body: object = None, **more: Any) -> Any:
+        """Call any other route of the server, such as `/api/audit`, and give its JSON answer; `more` as in `call_v4`."""
+        return read_answer(self._calls.call(method, path, body, **more), Any)
+
+    def sql(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> SqlAnswer:
+        """Run one SELECT over the published views of the account; the key must be an admin's."""
+        body = {"sql": sql, "params": params}
+        return read_answer(self._calls.call("POST", "/api/sql", body), SqlAnswer)
 
     def create_key(
         self,

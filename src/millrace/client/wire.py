@@ -3,6 +3,7 @@
 import base64
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from hashlib import sha256
 from math import isfinite
 from typing import Any, TypeVar
@@ -11,10 +12,12 @@ from urllib.parse import quote
 import msgspec
 
 from millrace import limits
+from millrace.batch import PRIORITY_WORDS
 from millrace.client.deliveries import Delivery, Leased, Peeked
+from millrace.clock import epoch_ms
 from millrace.errors import InvalidInput, InvalidMessage
 from millrace.ids import new_id
-from millrace.message import ContentType, Outgoing
+from millrace.message import NORMAL, ContentType, Outgoing
 
 T = TypeVar("T")
 
@@ -60,14 +63,19 @@ def given(**values: object) -> dict[str, Any]:
 
 
 def message_object(message: Outgoing) -> dict[str, Any]:
-    """Write a message as the push routes take it.
-
-    Raises:
-        InvalidMessage: it has headers, which these routes do not take.
-    """
-    if message.headers:
-        raise InvalidMessage("headers go with messages that are sent within the server only; send without them")
-    return {"body": _body(message), "content_type": message.content_type, **delay(message.delay_seconds)}
+    """Write a message as the push routes take it; what is ours, only where it is asked for."""
+    return {
+        "body": _body(message),
+        "content_type": message.content_type,
+        **delay(message.delay_seconds),
+        **given(
+            send_at=message.send_at_ms,
+            priority=None if message.priority == NORMAL else PRIORITY_WORDS[message.priority],
+            ordering_key=message.ordering_key,
+            dedupe_key=message.dedupe_key,
+            headers=message.headers or None,
+        ),
+    }
 
 
 def delay(seconds: float | None) -> dict[str, float]:
@@ -79,6 +87,17 @@ def delay(seconds: float | None) -> dict[str, float]:
     if isinstance(seconds, float) and not isfinite(seconds):
         raise InvalidMessage(f"delay_seconds is {seconds}; expected 0 to {limits.DELAY_SECONDS}")
     return {} if seconds is None else {"delay_seconds": seconds}
+
+
+def at_ms(name: str, moment: datetime) -> int:
+    """Write a time.
+
+    Raises:
+        InvalidInput: it has no time zone.
+    """
+    if not isinstance(moment, datetime) or moment.utcoffset() is None:
+        raise InvalidInput(f"{name} is {str(moment)[:40]!r}; expected a datetime with a time zone")
+    return epoch_ms(moment)
 
 
 def parts_of(messages: Sequence[Outgoing]) -> Iterator[Sequence[Outgoing]]:

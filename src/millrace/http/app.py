@@ -2,8 +2,7 @@
 
 import asyncio
 import re
-import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any
 
@@ -11,80 +10,127 @@ import uuid_utils
 
 from millrace import limits
 from millrace.access.keys import Key
+from millrace.audit import ACTING, Actor
 from millrace.errors import MillraceError, QueueUnavailable, StoreUnavailable, Unauthenticated
 from millrace.http.desk import Desk, check_reach
 from millrace.http.errors import body_of, headers_of, reply_to
 from millrace.http.request import ASGIReceive, Head, Request, check_length, read_body
-from millrace.http.routes import Answer, Route, RouteTable
-
-ASGISend = Callable[[Any], Awaitable[None]]
+from millrace.http.routes import Admit, Answer, Caller, Route, RouteTable, Socket, Stream
+from millrace.http.sending import ASGISend, discard_rest, send_answer, send_stream, skip_small_body
+from millrace.http.sockets import Line
 
 UUID = re.compile(rb"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-UNREAD_SECONDS, UNREAD_BYTES = 5, 64 * 1024 * 1024
-SMALL_SECONDS, SMALL_BYTES = 0.05, 64 * 1024
 BEARER = b"bearer "
+KEY_SUBPROTOCOL = "bearer."
 SLASHES = re.compile("//+")
 
 
 class Door:
     """An ASGI application over a route table.
 
-    Open routes answer without a key. `keyless`, for development, is whom callers of this machine without a key
-    stand for.
+    Open routes answer without a key. `admissions` let callers in, by the first segment of the path, beside the keys.
+    `keyless`, for development, is whom callers of this machine without a key stand for.
     """
 
     def __init__(
-        self, desk: Desk, routes: Iterable[Route], open_routes: Iterable[Route], keyless: Key | None = None
+        self,
+        desk: Desk,
+        routes: Iterable[Route],
+        open_routes: Iterable[Route],
+        keyless: Key | None = None,
+        *,
+        sockets: Iterable[Socket] = (),
+        admissions: Mapping[str, Admit] | None = None,
     ) -> None:
         self._desk = desk
         self._open = {route.path: route for route in open_routes}
         self._table = RouteTable([*self._open.values(), *routes])
+        self._sockets = RouteTable([_route_of(socket) for socket in sockets])
+        self._holds = {socket.path: socket.hold for socket in sockets}
+        self._admissions = admissions or {}
         self._keyless = keyless
+        self._closing = asyncio.Event()
+
+    def close(self) -> None:
+        """End streams and sockets; a server that stops does not wait for their clients."""
+        self._closing.set()
 
     async def __call__(self, scope: Any, receive: ASGIReceive, send: ASGISend) -> None:
-        """Answer one request."""
-        if scope["type"] != "http":
-            await _refuse_other(scope, receive, send)
+        """Answer one request, or hold one socket."""
+        if scope["type"] == "websocket":
+            await self._hold(scope, receive, send)
             return
         head = _read_head(scope["headers"])
-        path = SLASHES.sub("/", scope["raw_path"].decode("ascii", "replace"))
+        path = _path_of(scope)
         body_was_read = False
         try:
             route, request = self._admit(scope, path, head, receive)
-            limit = route.body_limit if route.takes is not None else limits.SMALL_REQUEST_BYTES
+            limit = route.body_limit if route.takes is not None or route.streams else limits.SMALL_REQUEST_BYTES
             check_length(head, limit)
-            request.body = await read_body(receive, limit)
-            body_was_read = True
+            if not route.streams:
+                request.body = await read_body(receive, limit)
+                body_was_read = True
             answer = await route.handle(self._desk, request)
-            assert isinstance(answer, Answer)
+            body_was_read = body_was_read or request.was_read
             headers: list[tuple[bytes, bytes]] = []
+            if isinstance(answer, Stream):
+                await send_stream(send, answer, head, request.until_left(), self._closing)
+                return
         except ConnectionError:
             return
         except asyncio.CancelledError:  # the server stops and has waited long enough
             answer, headers = self._explain(QueueUnavailable("the server is stopping"), path, head)
         except Exception as error:  # noqa: BLE001 - the one place where an unknown error becomes an answer
             answer, headers = self._explain(error, path, head)
-            body_was_read = body_was_read or await _skip_small_body(receive, head)
-        await _answer(send, answer, headers, head, keep_open=body_was_read or not head.content_length)
+            body_was_read = body_was_read or await skip_small_body(receive, head)
+        await send_answer(send, answer, headers, head, keep_open=body_was_read or not head.content_length)
         if not body_was_read and head.content_length:
-            await _discard_rest(receive, send)
+            await discard_rest(receive, send)
+
+    async def _hold(self, scope: Any, receive: ASGIReceive, send: ASGISend) -> None:
+        """Let a WebSocket in as a request is let in; what refuses it is answered over HTTP."""
+        head, path = _read_head(scope["headers"], scope["subprotocols"]), _path_of(scope)
+        scope["method"] = "GET"
+        line = Line(receive, send, head, scope["subprotocols"])
+        try:
+            key = self._authenticate(head.authorization, scope, path)
+            route, params = self._sockets.find("GET", path)
+            request = Request(key, path, scope["query_string"], params, head, receive)
+            check_reach(request, route.scope)
+            ACTING.set(Actor(key.id, head.correlation_id))
+            hold = self._holds[route.path]
+            await line.hold(hold(self._desk, request, line), self._closing)
+        except ConnectionError:
+            return
+        except Exception as error:  # noqa: BLE001 - as above
+            answer, headers = self._explain(error, path, head)
+            await line.refuse(answer, headers)
 
     def _admit(self, scope: Any, path: str, head: Head, receive: ASGIReceive) -> tuple[Route, Request]:
         is_open = path in self._open and scope["method"] in ("GET", "HEAD")
-        key = NOBODY if is_open else self._authenticate(head.authorization, scope)
+        key = NOBODY if is_open else self._authenticate(head.authorization, scope, path)
         if is_open:
             return self._open[path], Request(key, path, scope["query_string"], {}, head, receive)
         route, params = self._table.find(scope["method"], path)
         request = Request(key, path, scope["query_string"], params, head, receive)
         check_reach(request, route.scope)
+        ACTING.set(Actor(key.id, head.correlation_id))
         return route, request
 
-    def _authenticate(self, authorization: bytes | None, scope: Any) -> Key:
+    def _authenticate(self, authorization: bytes | None, scope: Any, path: str) -> Key:
+        is_bearer = authorization is not None and authorization[: len(BEARER)].lower() == BEARER
+        bearer = authorization[len(BEARER) :] if authorization is not None and is_bearer else None
+        admit = self._admissions.get(path[1:].partition("/")[0])
+        if admit is not None:
+            cookie = dict(scope["headers"]).get(b"cookie", b"")
+            key = admit(Caller(scope["method"], path, scope["query_string"], bearer, cookie))
+            if key is not None:
+                return key
         if authorization is None and self._keyless is not None and _is_local(scope):
             return self._keyless
-        if authorization is None or authorization[: len(BEARER)].lower() != BEARER:
+        if bearer is None:
             raise Unauthenticated("Authentication error")
-        return self._desk.keys.authenticate(authorization[len(BEARER) :])
+        return self._desk.keys.authenticate(bearer)
 
     def _explain(self, error: Exception, path: str, head: Head) -> tuple[Answer, list[tuple[bytes, bytes]]]:
         reply = reply_to(error)
@@ -115,69 +161,37 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _read_head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
-    authorization, length, encoding, correlation_id, idempotency_key = None, 0, b"", b"", None
-    for name, value in headers:
-        if name == b"authorization":
-            authorization = value
-        elif name == b"content-length":
-            length = int(value)
-        elif name == b"transfer-encoding":
-            length = length or 1  # unknown, but there is a body
-        elif name == b"content-encoding":
-            encoding = value.strip().lower()
-        elif name == b"x-correlation-id":
-            correlation_id = value
-        elif name == b"idempotency-key":
-            idempotency_key = value.strip().decode("latin-1")
-    if UUID.fullmatch(correlation_id) is None:
-        return Head(authorization, length, encoding, str(uuid_utils.uuid4()), idempotency_key)
-    return Head(authorization, length, encoding, correlation_id.decode(), idempotency_key)
+def _path_of(scope: Any) -> str:
+    return SLASHES.sub("/", scope["raw_path"].decode("ascii", "replace"))
 
 
-async def _answer(
-    send: ASGISend, answer: Answer, more: list[tuple[bytes, bytes]], head: Head, *, keep_open: bool
-) -> None:
-    headers = [
-        (b"content-type", answer.content_type),
-        (b"content-length", str(len(answer.body)).encode()),
-        (b"x-correlation-id", head.correlation_id.encode()),
-        *more,
-    ]
-    if not keep_open:
-        headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body, "more_body": not keep_open})
+def _route_of(socket: Socket) -> Route:
+    return Route(method="GET", path=socket.path, handle=NOBODY, scope=socket.scope)
 
 
-async def _skip_small_body(receive: ASGIReceive, head: Head) -> bool:
-    """Take a refused body off the line, if it is small and there, so that the connection stays of use."""
-    if not 1 < head.content_length <= SMALL_BYTES:
-        return False
-    try:
-        async with asyncio.timeout(SMALL_SECONDS):
-            await read_body(receive, SMALL_BYTES)
-    except (TimeoutError, ConnectionError, MillraceError):
-        return False
-    return True
+def _read_head(headers: Iterable[tuple[bytes, bytes]], subprotocols: Sequence[str] = ()) -> Head:
+    """Read what the door needs; a browser's WebSocket, which can set no header, names its key as a subprotocol."""
+    found = dict(headers)
+    length = int(found.get(b"content-length", 0))
+    if not length and b"transfer-encoding" in found:
+        length = 1  # unknown, but there is a body
+    authorization = found.get(b"authorization") or _key_in(subprotocols)
+    correlation_id = found.get(b"x-correlation-id", b"")
+    is_correlated = UUID.fullmatch(correlation_id) is not None
+    idempotency_key, traceparent = found.get(b"idempotency-key"), found.get(b"traceparent")
+    return Head(
+        authorization,
+        length,
+        found[b"content-encoding"].strip().lower() if b"content-encoding" in found else b"",
+        correlation_id.decode() if is_correlated else str(uuid_utils.uuid4()),
+        None if idempotency_key is None else idempotency_key.strip().decode("latin-1"),
+        is_correlated=is_correlated,
+        traceparent=None if traceparent is None else traceparent.strip().decode("latin-1"),
+    )
 
 
-async def _discard_rest(receive: ASGIReceive, send: ASGISend) -> None:
-    """Let a client finish sending what was refused, within bounds, so that it sees the answer and not a reset."""
-    size, until = 0, time.monotonic() + UNREAD_SECONDS
-    try:
-        async with asyncio.timeout(UNREAD_SECONDS):
-            while size < UNREAD_BYTES and time.monotonic() < until:
-                message = await receive()
-                size += len(message.get("body", b""))
-                if not message.get("more_body"):
-                    break
-    except TimeoutError:
-        pass
-    await send({"type": "http.response.body", "body": b""})
-
-
-async def _refuse_other(scope: Any, receive: ASGIReceive, send: ASGISend) -> None:
-    if scope["type"] == "websocket":
-        await receive()
-        await send({"type": "websocket.close", "code": 4404})
+def _key_in(subprotocols: Sequence[str]) -> bytes | None:
+    for word in subprotocols:
+        if word.startswith(KEY_SUBPROTOCOL):
+            return BEARER + word[len(KEY_SUBPROTOCOL) :].encode("latin-1", "replace")
+    return None

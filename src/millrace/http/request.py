@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qs
 
@@ -35,12 +35,14 @@ class Head(NamedTuple):
     content_encoding: bytes
     correlation_id: str
     idempotency_key: str | None
+    is_correlated: bool = False  # the id is the caller's own
+    traceparent: str | None = None
 
 
 class Request:
     """A request whose key is known and whose route was found."""
 
-    __slots__ = ("body", "head", "key", "params", "path", "query_string", "receive")
+    __slots__ = ("body", "head", "key", "params", "path", "query_string", "receive", "was_read")
 
     def __init__(
         self,
@@ -54,6 +56,31 @@ class Request:
         self.key, self.path, self.query_string = key, path, query_string
         self.params, self.head, self.receive = params, head, receive
         self.body = b""
+        self.was_read = False
+
+    async def chunks(self, limit: int) -> AsyncIterator[bytes]:
+        """Give the body as it comes, for routes that stream it.
+
+        Raises:
+            RequestTooLarge: more than `limit` bytes came.
+            RequestTimedOut: nothing came for 30 s.
+            ConnectionError: the client went away.
+        """
+        size = 0
+        while not self.was_read:
+            try:
+                message = await asyncio.wait_for(self.receive(), limits.REQUEST_SECONDS)
+            except TimeoutError:
+                raise RequestTimedOut(f"no more of the body arrived within {limits.REQUEST_SECONDS} s") from None
+            if message["type"] == "http.disconnect":
+                raise ConnectionError("the client went away")
+            self.was_read = not message.get("more_body")
+            body = message.get("body", b"")
+            size += len(body)
+            if size > limit:
+                raise _too_large(size, limit)
+            if body:
+                yield body
 
     @property
     def correlation_id(self) -> str:

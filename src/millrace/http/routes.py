@@ -3,7 +3,7 @@
 One table yields the look-up, the authorisation and the OpenAPI document.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote
 
@@ -64,7 +64,7 @@ class Connection(Protocol):
 
 
 Handle = Callable[["Desk", Request], Awaitable[Answer | Stream]]
-Hold = Callable[["Desk", Request, Connection], Awaitable[None]]
+Hold = Callable[["Desk", Request, Connection], Coroutine[Any, Any, None]]
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,6 +102,7 @@ class Caller(msgspec.Struct, frozen=True):
     path: str
     query_string: bytes
     bearer: bytes | None
+    cookie: bytes = b""
 
 
 Admit = Callable[[Caller], "Key | None"]  # None leaves it to the keys; what it raises refuses

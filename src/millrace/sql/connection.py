@@ -1,5 +1,6 @@
 """Opening a database file: the settings that durability rests on, and the schema."""
 
+import logging
 from collections.abc import Sequence
 
 import apsw
@@ -14,7 +15,17 @@ BUSY_TIMEOUT_MS = 2_000  # a foreign lock costs this much before the answer is 5
 WAL_LIMIT_BYTES = 64 * 1024 * 1024
 READER_CACHE_KIB = 8 * 1024
 
-apsw.bestpractice.apply((apsw.bestpractice.library_logging, apsw.bestpractice.connection_dqs))
+CALLERS_FAULTS = {apsw.SQLITE_ERROR, apsw.SQLITE_AUTH, apsw.SQLITE_TOOBIG, apsw.SQLITE_INTERRUPT}
+
+
+def _log(code: int, message: str) -> None:
+    """Pass on what SQLite complains of; a faulty statement is its caller's, who is told, and its text no line's."""
+    if code & 0xFF not in CALLERS_FAULTS:
+        logging.getLogger("sqlite").warning("%s (%s)", message, apsw.mapping_result_codes.get(code & 0xFF, code))
+
+
+apsw.config(apsw.SQLITE_CONFIG_LOG, _log)
+apsw.bestpractice.apply((apsw.bestpractice.connection_dqs,))
 
 
 def connect(path: str, cache_kib: int = READER_CACHE_KIB) -> apsw.Connection:

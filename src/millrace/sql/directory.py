@@ -19,7 +19,7 @@ from millrace.ids import new_id
 from millrace.queue import Queue
 from millrace.sql import queues
 from millrace.sql.connection import connect, prepare
-from millrace.sql.migrate import Schema
+from millrace.sql.migrate import Schema, Version, versions
 from millrace.sql.transaction import Transaction
 
 DATABASE = "millrace.db"
@@ -81,6 +81,26 @@ def read_queues(folder: Path, account_id: str) -> list[Queue]:
         connection = apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READONLY)
         try:
             return queues.all_of(Transaction(connection), account_id)
+        finally:
+            connection.close()
+    except apsw.Error as error:
+        raise StoreRefused(f"{folder}: {DATABASE} cannot be read: {error}") from error
+
+
+def read_versions(folder: Path, schemas: Sequence[Schema] = ()) -> list[Version]:
+    """Say where the schema of a data directory stands, without changing anything; a missing database is at 0.
+
+    Raises:
+        StoreRefused: the database cannot be read, or a newer program wrote it.
+    """
+    database = folder / DATABASE
+    try:
+        if database.exists():
+            connection = apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READONLY)
+        else:
+            connection = apsw.Connection(":memory:")
+        try:
+            return versions(connection, schemas)
         finally:
             connection.close()
     except apsw.Error as error:

@@ -8,6 +8,7 @@ from functools import partial
 from random import random
 from typing import TypeVar
 
+from millrace.audit import Entry
 from millrace.backoff import Chance
 from millrace.clock import Clock
 from millrace.errors import QueueNotFound
@@ -40,6 +41,7 @@ class SqlStore:
         schemas: Sequence[Schema] = (),
     ) -> None:
         packages = tuple(schema.package for schema in schemas)
+        self.path = path
         self._database = SqliteDatabase(path, clock, self._wake, packages)
         self._clock, self._new_receipt, self._chance = clock, new_receipt, chance
         self._watchers: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
@@ -79,17 +81,19 @@ class SqlStore:
     async def backlog(self, queue_id: str) -> Backlog:
         return await self.read(lambda tx: messages.backlog(tx, queue_id))
 
-    async def discard(self, queue_id: str, refs: Sequence[tuple[int, str]]) -> list[bool]:
-        return await self.write(lambda tx: cleaning.discard(tx, queue_id, refs))
+    async def discard(self, queue_id: str, refs: Sequence[tuple[int, str]], entry: Entry | None = None) -> list[bool]:
+        return await self.write(lambda tx: cleaning.discard(tx, queue_id, refs, entry))
 
-    async def purge(self, queue_id: str, now_ms: int) -> Queue:
-        return await self.write(lambda tx: queues.purge(tx, queue_id, now_ms))
+    async def purge(self, queue_id: str, now_ms: int, entry: Entry | None = None) -> Queue:
+        return await self.write(lambda tx: queues.purge(tx, queue_id, now_ms, entry))
 
-    async def redrive(self, queue_id: str, now_ms: int, after_key: int = 0) -> tuple[int, int | None]:
-        return await self.write(lambda tx: cleaning.redrive(tx, queue_id, now_ms, after_key))
+    async def redrive(
+        self, queue_id: str, now_ms: int, after_key: int = 0, entry: Entry | None = None
+    ) -> tuple[int, int | None]:
+        return await self.write(lambda tx: cleaning.redrive(tx, queue_id, now_ms, after_key, entry))
 
-    async def create_queue(self, queue: Queue) -> Queue:
-        return await self.write(lambda tx: queues.create(tx, queue))
+    async def create_queue(self, queue: Queue, entry: Entry | None = None) -> Queue:
+        return await self.write(lambda tx: queues.create(tx, queue, entry))
 
     async def queue(self, account_id: str, queue_id: str) -> Queue:
         return await self.read(lambda tx: queues.owned(tx, account_id, queue_id))
@@ -103,11 +107,13 @@ class SqlStore:
     async def pushed_queues(self) -> list[Queue]:
         return await self.read(queues.pushed)
 
-    async def update_queue(self, account_id: str, queue_id: str, change: Callable[[Queue], Queue]) -> Queue:
-        return await self.write(lambda tx: queues.update(tx, account_id, queue_id, change))
+    async def update_queue(
+        self, account_id: str, queue_id: str, change: Callable[[Queue], Queue], entry: Entry | None = None
+    ) -> Queue:
+        return await self.write(lambda tx: queues.update(tx, account_id, queue_id, change, entry))
 
-    async def delete_queue(self, account_id: str, queue_id: str) -> None:
-        await self.write(lambda tx: queues.delete(tx, account_id, queue_id))
+    async def delete_queue(self, account_id: str, queue_id: str, entry: Entry | None = None) -> None:
+        await self.write(lambda tx: queues.delete(tx, account_id, queue_id, entry))
 
     async def bury_lapsed(self, now_ms: int) -> list[Cleared]:
         return await self.write(lambda tx: cleaning.bury_lapsed(tx, now_ms))
