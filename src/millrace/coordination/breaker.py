@@ -1,7 +1,7 @@
-"""The circuit breaker of one push URL, as a value: when batches may go out, after what has happened.
+"""The circuit breaker of another server, as a value: when calls to it may go out, after what has happened.
 
         5 failures in a row               the time has come
-Closed ─────────────────────▶ Open (1 s) ───────────────────▶ Half-open: one batch tries
+Closed ─────────────────────▶ Open (1 s) ───────────────────▶ Half-open: one call tries
   ▲                            ▲                               │   │
   │                            └── it fails: twice as long ────┘   │
   └──────────────────────────────── it succeeds ───────────────────┘
@@ -18,7 +18,7 @@ PAUSES = Backoff(kind="exponential", base_seconds=0.5, factor=2, cap_seconds=300
 
 
 class State(Enum):
-    """What may go out: everything, nothing, or one batch."""
+    """What may go out: everything, nothing, or one call."""
 
     CLOSED = "closed"
     OPEN = "open"
