@@ -5,10 +5,14 @@ caller's task.
 """
 
 import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
+
+from millrace.consumer import Consumer
+from millrace.queue import Queue
 
 
 class Actor(msgspec.Struct, frozen=True):
@@ -30,9 +34,41 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     correlation_id: str = ""
 
 
+class Noted(NamedTuple):
+    """An entry as it stands in the trail; the hash is None for a second at most."""
+
+    number: int
+    entry: Entry
+    hash: bytes | None
+
+
+class Link(NamedTuple):
+    """A place in the chain: the number of an entry and its hash."""
+
+    number: int
+    hash: bytes
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What a walk along the chain has found.
+
+    `number` and `hash` are those of the last entry that is good; `unchained` entries are too new to have a hash.
+    """
+
+    ok: bool
+    entries: int
+    unchained: int
+    number: int
+    hash: str
+    first_bad_number: int | None = None
+    what: str | None = None
+
+
 SYSTEM = Actor("system")
 ACTING: ContextVar[Actor] = ContextVar("acting", default=SYSTEM)
 GENESIS = bytes(32)  # what the first entry of a chain follows
+START = Link(0, GENESIS)
+SHOWN_IDS = 100
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -51,6 +87,80 @@ def entry_of(account_id: str, at_ms: int, act: str, object: str, **details: Any)
     )
 
 
+def following(entry: Entry, object: str, details: Mapping[str, Any], act: str | None = None) -> Entry:
+    """Complete an entry by what only the transaction of its act knows."""
+    return msgspec.structs.replace(entry, object=object, act=act or entry.act, details={**entry.details, **details})
+
+
+def shown_ids(ids: Sequence[str]) -> dict[str, Any]:
+    """Give the details of an act on messages: how many, and the ids of the first hundred."""
+    return {"messages": len(ids), "ids": list(ids[:SHOWN_IDS])}
+
+
 def next_hash(previous: bytes, number: int, entry: Entry) -> bytes:
     """Give the hash of an entry: SHA-256 over the hash before it, its number and its fields in a fixed order."""
     return hashlib.sha256(previous + b"%d " % number + _encode(entry)).digest()
+
+
+def find_fault(link: Link, chained: Iterable[Noted]) -> tuple[Link, str | None]:
+    """Follow the chain from a link through entries that have hashes; give the last good link and what broke it."""
+    for noted in chained:
+        if noted.number > link.number + 1:
+            return link, f"entry {link.number + 1} is missing"
+        if noted.number <= link.number or noted.hash != next_hash(link.hash, noted.number, noted.entry):
+            return link, f"entry {noted.number} was changed, or put in"
+        link = Link(noted.number, noted.hash)
+    return link, None
+
+
+def entry_of_creation(entry: Entry, queue: Queue) -> Entry:
+    """Complete the entry of a queue's creation by what is not as in any other."""
+    plain = facts_of(Queue(id="", account_id="", name=queue.name, created_at_ms=0, modified_at_ms=0))
+    special = {name: value for name, value in facts_of(queue).items() if value != plain.get(name)}
+    return following(entry, f"queue {queue.name}", {"after": special} if special else {})
+
+
+def entry_of_change(entry: Entry, before: Queue, after: Queue) -> Entry | None:
+    """Complete the entry of a queue's change by what is different, before and after; None when nothing is."""
+    differences = differences_of(facts_of(before), facts_of(after))
+    if before.consumer and after.consumer and before.consumer.secret != after.consumer.secret:
+        differences.setdefault("after", {})["consumer.secret"] = "replaced"
+    if not differences:
+        return None
+    act = None
+    if differences.get("after", {}).keys() == {"delivery_paused"}:
+        act = "queue.paused" if after.settings.delivery_paused else "queue.resumed"
+    return following(entry, f"queue {after.name}", differences, act)
+
+
+def facts_of(queue: Queue) -> dict[str, Any]:
+    """Give what may be told of a queue and its consumer: no secret, no header's value, no URL's query."""
+    facts: dict[str, Any] = {"name": queue.name, "jurisdiction": queue.jurisdiction}
+    facts |= {"producers": list(queue.producers) or None, **msgspec.to_builtins(queue.settings)}
+    facts["forwards"] = [{"queue": one.queue, "headers": sorted(one.headers)} for one in queue.settings.forwards]
+    if queue.consumer is not None:
+        facts |= {f"consumer.{name}": value for name, value in _facts_of_consumer(queue.consumer).items()}
+    return facts
+
+
+def _facts_of_consumer(consumer: Consumer) -> dict[str, Any]:
+    url = consumer.url
+    return {
+        "type": consumer.type,
+        "script_name": consumer.script_name or None,
+        "environment_name": consumer.environment_name,
+        "dead_letter_queue": consumer.dead_letter_queue,
+        "url": url if url is None or "?" not in url else f"{url.partition('?')[0]}?…",
+        "applied_by": consumer.applied_by,
+        **msgspec.to_builtins(consumer.settings),
+    }
+
+
+def differences_of(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Give the facts that differ, under `before` and `after`; a fact that is None is left out."""
+    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    sides = {"before": old, "after": new}
+    shown = {
+        side: {name: facts[name] for name in names if facts.get(name) is not None} for side, facts in sides.items()
+    }
+    return {side: facts for side, facts in shown.items() if facts}

@@ -6,10 +6,12 @@ A key is 256 random bits, so a plain SHA-256 is enough; there is nothing to gues
 import hashlib
 import hmac
 import secrets
+from typing import Any
 
 import msgspec
 
 from millrace.access.scopes import Role
+from millrace.audit import entry_of
 from millrace.clock import Clock
 from millrace.errors import (
     ConfigurationError,
@@ -22,12 +24,15 @@ from millrace.errors import (
 )
 from millrace.ids import NewId, new_id
 from millrace.names import check_account_id, check_queue_name
+from millrace.sql import audit
 from millrace.sql.transaction import Transaction
 from millrace.store import Store
 
 LIVE, TEST = "sk_live_", "sk_test_"
 SHOWN_CHARACTERS = 12
 NO_HASH = bytes(32)
+TENANT_ROLES = (Role.AGENT, Role.PRODUCER)
+TENANT_CHARACTERS = 128
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,6 +107,7 @@ class Keys:
         role: Role,
         *,
         queues: tuple[str, ...] | None = None,
+        tenant: str | None = None,
         secret: str | None = None,
         is_test: bool = False,
         from_environment: bool = False,
@@ -109,7 +115,8 @@ class Keys:
         """Add a key and give it with its secret, which is shown this once; `secret` brings one's own.
 
         Raises:
-            InvalidInput: a bad account id, queue name or secret.
+            InvalidInput: a bad account id, queue name, tenant or secret; a tenant with another role than agent or
+                producer.
             KeyExists: another key has this secret.
         """
         if secret is None:
@@ -122,11 +129,18 @@ class Keys:
             created_at_ms=self._clock(),
             hint=secret[:SHOWN_CHARACTERS] if len(secret) > 2 * SHOWN_CHARACTERS else "",
             queues=None if queues is None else _checked_names(queues),
+            tenant=None if tenant is None else _checked_tenant(tenant, role),
             is_test=is_test or secret.startswith(TEST),
             from_environment=from_environment,
         )
         hashed = hash_secret(_raw(secret))
-        await self._store.write(lambda tx: _insert(tx, key, hashed))
+        entry = entry_of(account_id, key.created_at_ms, "key.created", f"key {key.id}", **_told(key))
+
+        def insert(tx: Transaction) -> None:
+            _insert(tx, key, hashed)
+            audit.note(tx, entry)
+
+        await self._store.write(insert)
         self._by_hash[hashed] = key
         return key, secret
 
@@ -159,15 +173,21 @@ class Keys:
                 f"{present.account_id!r}); choose another, or revoke that key"
             )
         for key in list(self._by_hash.values()):
-            if key.from_environment or key is present:  # what the environment brings, it also takes away
+            is_kept = key is present and key.from_environment
+            if not is_kept and (key.from_environment or key is present):  # what the environment brings, it takes away
                 await self._delete(key)
-        if secret is None:
+        if secret is None or (present is not None and present.from_environment):
             return
         await self.create(account_id, Role.ADMIN, secret=secret, from_environment=True)
 
     async def _delete(self, key: Key) -> None:
-        bindings = {"id": key.id, "account_id": key.account_id}
-        await self._store.write(lambda tx: tx.apply("delete_key", bindings))
+        entry = entry_of(key.account_id, self._clock(), "key.revoked", f"key {key.id}", **_told(key))
+
+        def delete(tx: Transaction) -> None:
+            tx.apply("delete_key", {"id": key.id, "account_id": key.account_id})
+            audit.note(tx, entry)
+
+        await self._store.write(delete)
         self._by_hash = {hashed: other for hashed, other in self._by_hash.items() if other.id != key.id}
 
 
@@ -180,11 +200,25 @@ def _raw(secret: str) -> bytes:
     return secret.encode("utf-8", "surrogateescape")  # an environment may hold any bytes
 
 
+def _told(key: Key) -> dict[str, Any]:
+    """Give what the audit trail tells of a key."""
+    told = {"role": key.role, "queues": key.queues, "tenant": key.tenant}
+    return {**told, "is_test": key.is_test or None, "from_environment": key.from_environment or None}
+
+
 def _check_secret(secret: str) -> None:
     if not secret or secret != secret.strip() or any(character in secret for character in "\r\n\0"):
         raise InvalidInput(
             "the secret is empty, or has white space around it or line breaks in it; a header cannot carry it"
         )
+
+
+def _checked_tenant(tenant: str, role: Role) -> str:
+    if role not in TENANT_ROLES:
+        raise InvalidInput(f"role is '{role}'; a key with a tenant has the role {' or '.join(TENANT_ROLES)}")
+    if not 1 <= len(tenant) <= TENANT_CHARACTERS or not tenant.isprintable():
+        raise InvalidInput(f"tenant is {tenant[:40]!r}; expected 1 to {TENANT_CHARACTERS} printable characters")
+    return tenant
 
 
 def _checked_names(queues: tuple[str, ...]) -> tuple[str, ...]:

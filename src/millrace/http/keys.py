@@ -21,6 +21,7 @@ class CreateKey(msgspec.Struct, frozen=True):
     role: Role = Role.ADMIN
     account: str | None = None
     queues: list[QueueName] | None = None
+    tenant: str | None = None
     secret: Annotated[str, Meta(extra_json_schema={"pattern": "^[!-~]+$"})] | None = None
     test: bool = False
 
@@ -35,6 +36,7 @@ class KeyObject(msgspec.Struct, frozen=True):
     hint: str
     queues: list[str] | None
     test: bool
+    tenant: str | UnsetType = UNSET
     secret: str | UnsetType = UNSET
 
 
@@ -67,6 +69,7 @@ async def create_key(desk: Desk, request: Request) -> Answer:
         request.key.account_id,
         body.role,
         queues=None if body.queues is None else tuple(body.queues),
+        tenant=body.tenant,
         secret=body.secret,
         is_test=body.test,
     )
@@ -97,7 +100,15 @@ def key_object(key: Key, secret: str | UnsetType = UNSET) -> KeyObject:
     """Show a key."""
     queues: Any = list(key.queues) if key.queues else None
     return KeyObject(
-        key.id, key.account_id, key.role, iso_milliseconds(key.created_at_ms), key.hint, queues, key.is_test, secret
+        key.id,
+        key.account_id,
+        key.role,
+        iso_milliseconds(key.created_at_ms),
+        key.hint,
+        queues,
+        key.is_test,
+        UNSET if key.tenant is None else key.tenant,
+        secret,
     )
 
 

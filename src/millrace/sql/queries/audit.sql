@@ -1,0 +1,43 @@
+-- name: insert_audit
+insert into audit (account_id, at_ms, actor, act, object, details, correlation_id)
+values (:account_id, :at_ms, :actor, :act, :object, :details, :correlation_id)
+
+-- name: audit_page
+-- The newest first. `ending` is what an object must end in.
+select number, account_id, at_ms, actor, act, object, details, correlation_id, hash
+from audit
+where account_id = :account_id
+and number < :before
+and (:act is null or act = :act)
+and (:object is null or object = :object)
+and (:ending is null or substr(object, -length(:ending)) = :ending)
+order by number desc
+limit :limit
+
+-- name: audit_after
+select number, account_id, at_ms, actor, act, object, details, correlation_id, hash
+from audit
+where number > :number
+order by number
+limit :limit
+
+-- name: audit_unchained
+-- An entry before the head that has lost its hash stays without: it was changed by hand, and verify tells.
+select number, account_id, at_ms, actor, act, object, details, correlation_id, hash
+from audit
+where hash is null
+and number > :number
+order by number
+limit :limit
+
+-- name: audit_tail
+select count(*), count(hash), max(number) from audit where number > :number
+
+-- name: chain_audit
+update audit set hash = :hash where number = :number
+
+-- name: audit_head
+select number, hash from audit_head
+
+-- name: set_audit_head
+update audit_head set number = :number, hash = :hash
