@@ -7,13 +7,16 @@ READY := $(VENV)/.ready
 TOOLS := $(VENV)/.tools
 DATA ?= data
 
-.PHONY: run dev demo test check bench docs clean
+.PHONY: run dev agent demo test check bench docs clean
 
 run: $(READY)
 	@$(BIN)/python -m examples.run $(DATA)
 
 dev: $(READY)
 	@$(BIN)/python -m examples.run $(DATA) --reload
+
+agent: $(READY)
+	@$(BIN)/python -m examples.agent $(DATA)
 
 demo: $(READY)
 	@$(BIN)/python -m examples.demo

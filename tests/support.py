@@ -62,16 +62,18 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, *, wait: bool = True) -> "Server":
-        command = [sys.executable, "-m", "millrace.cli.main", "serve", "--port", "0", "--data", str(self.data)]
         self.output = bytearray()
         self.process = subprocess.Popen(
-            [*command, *self.arguments], env=self.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            [*self._command(), *self.arguments], env=self.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         self._reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)
         self._reader.start()
         if wait:
             self._wait_until_it_serves()
         return self
+
+    def _command(self) -> list[str]:
+        return [sys.executable, "-m", "millrace.cli.main", "serve", "--port", "0", "--data", str(self.data)]
 
     def _read(self, process: subprocess.Popen[bytes]) -> None:
         for line in process.stdout:

@@ -9,9 +9,14 @@ __all__ = [
     "AsyncClient",
     "BatchMessage",
     "Client",
+    "Cron",
     "MessageBatch",
     "PermanentError",
     "RetryLater",
+    "ScheduledController",
+    "StepFailed",
+    "WorkflowEvent",
+    "WorkflowStep",
     "__version__",
     "by_field",
     "each",
@@ -22,16 +27,24 @@ if TYPE_CHECKING:
     from millrace.client.asynchronous import AsyncClient
     from millrace.client.synchronous import Client
     from millrace.handlers import PermanentError, RetryLater, by_field, each
-    from millrace.platform import App
+    from millrace.handlers.scheduled import ScheduledController
+    from millrace.handlers.steps import StepFailed, WorkflowStep
+    from millrace.handlers.workflow import WorkflowEvent
+    from millrace.platform import App, Cron
 
 _HOMES = {
     "App": "millrace.platform",
     "AsyncClient": "millrace.client.asynchronous",
     "BatchMessage": "millrace.batch",
     "Client": "millrace.client.synchronous",
+    "Cron": "millrace.platform",
     "MessageBatch": "millrace.batch",
     "PermanentError": "millrace.handlers",
     "RetryLater": "millrace.handlers",
+    "ScheduledController": "millrace.handlers.scheduled",
+    "StepFailed": "millrace.handlers.steps",
+    "WorkflowEvent": "millrace.handlers.workflow",
+    "WorkflowStep": "millrace.handlers.steps",
     "by_field": "millrace.handlers",
     "each": "millrace.handlers",
 }

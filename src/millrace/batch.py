@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Generic
 
 from millrace import limits
 from millrace.errors import InvalidInput
-from millrace.message import Backlog, Message, decode_body
+from millrace.message import HIGH, LOW, NORMAL, Backlog, Message, decode_body
 from millrace.settlement import Ack, Outcome, Reject, Retry
 
 if TYPE_CHECKING:  # for checkers, `MessageBatch` alone is MessageBatch[object]; Python can say so from 3.13
@@ -25,6 +25,7 @@ else:
 
     Body = TypeVar("Body")
 
+PRIORITY_WORDS = {LOW: "low", NORMAL: "normal", HIGH: "high"}
 IGNORED_CALLS = 1_000  # as many are told of
 
 
@@ -52,8 +53,18 @@ class BatchMessage(Generic[Body]):
 
     @property
     def headers(self) -> dict[str, str]:
-        """What travels beside the body, such as the correlation id."""
+        """What travels beside the body, such as `traceparent` and `X-Correlation-ID`."""
         return self._message.headers or {}
+
+    @property
+    def priority(self) -> str:
+        """`high`, `normal` or `low`."""
+        return PRIORITY_WORDS[self._message.priority]
+
+    @property
+    def ordering_key(self) -> str | None:
+        """Names the messages that come one after the other, of which this is one; None for a message on its own."""
+        return self._message.ordering_key
 
     @property
     def content_type(self) -> str:

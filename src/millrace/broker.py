@@ -3,9 +3,12 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from time import perf_counter
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
+
+from msgspec.structs import replace
 
 from millrace import limits
+from millrace.audit import Entry, entry_of
 from millrace.batch import check_delay_seconds
 from millrace.clock import Clock
 from millrace.errors import (
@@ -18,15 +21,27 @@ from millrace.errors import (
     MessageTooLarge,
     PullNotEnabled,
 )
-from millrace.idempotency import Once, make_once
+from millrace.idempotency import Once, content_key, make_once
 from millrace.ids import NewId, new_id
-from millrace.message import Backlog, Lease, Message, Outgoing, Stamped
+from millrace.message import Backlog, Lease, Message, Outgoing, Stamped, check_features, check_time
 from millrace.queue import Queue
 from millrace.settlement import Ack, Buried, Outcome, Released, Removed, Settlement
-from millrace.store import Cleared, IsReady, Received, Repeated, Store
+from millrace.store import ALL, Cleared, IsReady, Placed, Received, RedriveFilter, Repeated, Store, Stored
 from millrace.telemetry import Telemetry
 
 T = TypeVar("T")
+
+
+class Sent(NamedTuple):
+    """A message that was sent, the queue's backlog after it, and the `ref` to cancel, reschedule or discard it by.
+
+    The ref is None where the queue keeps no row of it: of a repeat, whose id is the first one's, and of what went to
+    other queues only.
+    """
+
+    id: str
+    ref: str | None
+    backlog: Backlog
 
 
 class Broker:
@@ -42,22 +57,24 @@ class Broker:
         *,
         max_bytes: int = limits.MESSAGE_BYTES,
         idempotency_key: str | None = None,
-    ) -> tuple[str, Backlog]:
-        """Store one message durably; give its id and the queue's backlog.
+    ) -> Sent:
+        """Store one message durably.
 
-        A repeat with the same `idempotency_key` within 24 h stores nothing and gives the id of the first time.
+        A repeat with the same `idempotency_key` within 24 h, or the same deduplication key within the queue's window,
+        stores nothing and gives the id of the first time.
 
         Raises:
-            InvalidMessage: the delay is not within 0 to 86,400 s, or the key is none.
+            InvalidMessage: see `stamp`, or the key is none.
             MessageTooLarge: more than `max_bytes`.
-            BacklogFull: the queue's own limit.
+            BacklogFull: the queue's own limit, or that of one that it forwards to.
             IdempotencyKeyReused: the key stands for another message.
         """
         now_ms = self._clock()
         stamped = stamp(queue, message, None, now_ms, max_bytes, self._new_id)
         once = None if idempotency_key is None else make_once(idempotency_key, [message], None)
-        backlog = await self._store_messages(queue, [stamped], len(stamped.body), once)
-        return backlog.first_id if isinstance(backlog, Repeated) else stamped.id, backlog
+        backlog = await self._store_messages(queue, [stamped], once)
+        (place,) = places_of([stamped], backlog)
+        return Sent(place.id, f"{place.key:016x}{place.id}" if place.key else None, backlog)
 
     async def send_batch(
         self,
@@ -69,12 +86,13 @@ class Broker:
     ) -> Backlog:
         """Store 1 to 100 messages durably, all or none.
 
-        A repeat with the same `idempotency_key` within 24 h stores nothing.
+        A repeat with the same `idempotency_key` within 24 h stores nothing. Messages whose deduplication key the queue
+        was sent within its window are left out.
 
         Raises:
             BatchCountWrong, BatchTooLarge, InvalidBatchDelay: of the whole.
             InvalidMessage, MessageTooLarge: of one of them, or the key is none.
-            BacklogFull: the queue's own limit.
+            BacklogFull: the queue's own limit, or that of one that it forwards to.
             IdempotencyKeyReused: the key stands for other messages.
         """
         if not 1 <= len(messages) <= limits.BATCH_MESSAGES:
@@ -88,10 +106,10 @@ class Broker:
         if size > limits.BATCH_BYTES:
             raise BatchTooLarge(f"batch size of {size} bytes exceeds limit of {limits.BATCH_BYTES} bytes")
         once = None if idempotency_key is None else make_once(idempotency_key, messages, delay_seconds)
-        return await self._store_messages(queue, stamped, size, once)
+        return await self._store_messages(queue, stamped, once)
 
     async def receive(self, queue: Queue, limit: int, lease_ms: int, is_ready: IsReady | None = None) -> Received:
-        """Lease up to `limit` ready messages, once `is_ready(count, ready_since_ms)` agrees."""
+        """Lease up to `limit` ready messages, once `is_ready(count, ready_since_ms, is_urgent)` agrees."""
         while True:
             received = await self._store.receive(queue.id, limit, lease_ms, self._clock(), is_ready)
             report_cleared(self._telemetry, received.cleared)
@@ -140,20 +158,51 @@ class Broker:
         """Remove messages named by the `ref` of a peek, and say which were there."""
         found: list[bool] = []
         for chunk in _chunks([_parse_ref(ref) for ref in refs]):
-            found += await self._store.discard(queue.id, chunk)
+            entry = self._entry(queue, "message.discarded")
+            found += await self._store.discard(queue.id, chunk, entry.at_ms, entry)
         return found
+
+    async def cancel(self, queue: Queue, refs: Sequence[str]) -> list[bool]:
+        """Remove messages, by the `ref` of a send or a peek, that are scheduled for later, and say which were."""
+        found: list[bool] = []
+        for chunk in _chunks([_parse_ref(ref) for ref in refs]):
+            entry = self._entry(queue, "message.cancelled")
+            found += await self._store.cancel(queue.id, chunk, entry.at_ms, entry)
+        return found
+
+    async def reschedule(self, queue: Queue, ref: str, at_ms: int) -> bool:
+        """Move a message that is scheduled for later to another time, and say whether it was; a time gone by is now.
+
+        Raises:
+            InvalidMessage: the time is not within 0 to 2**53 - 1.
+        """
+        check_time("at_ms", at_ms)
+        entry = self._entry(queue, "message.rescheduled")
+        return await self._store.reschedule(queue.id, _parse_ref(ref), at_ms, entry.at_ms, entry)
 
     async def purge(self, queue: Queue) -> Queue:
         """Remove every message of the queue."""
-        purged = await self._store.purge(queue.id, self._clock())
+        entry = self._entry(queue, "queue.purged")
+        purged = await self._store.purge(queue.id, entry.at_ms, entry)
         self._emit(queue, "queue.purged", 1)
         return purged
 
-    async def redrive(self, queue: Queue) -> int:
-        """Move all buried messages back to the queues they came from; give how many."""
-        moved, after_key = 0, 0
+    async def redrive(self, queue: Queue, *, wanted: RedriveFilter = ALL, per_second: float | None = None) -> int:
+        """Move the buried messages that are wanted back to the queues they came from; give how many.
+
+        With `per_second` they are due one after the other, so many in a second.
+
+        Raises:
+            InvalidRequest: `per_second` is below 0.001, or the limit is below 1.
+        """
+        spacing_ms = 0.0 if per_second is None else 1000 / _checked_rate(per_second)
+        if wanted.limit is not None and wanted.limit < 1:
+            raise InvalidRequest(f"limit is {wanted.limit}; expected 1 or more")
+        moved, after_key, now_ms = 0, 0, self._clock()
         while True:
-            chunk, next_key = await self._store.redrive(queue.id, self._clock(), after_key)
+            left = replace(wanted, limit=wanted.limit - moved) if wanted.limit is not None else wanted
+            entry = self._entry(queue, "message.redriven")
+            chunk, next_key = await self._store.redrive(queue.id, now_ms, after_key, left, spacing_ms, moved, entry)
             moved += chunk
             if next_key is None:
                 if moved:
@@ -161,19 +210,11 @@ class Broker:
                 return moved
             after_key = next_key
 
-    async def _store_messages(self, queue: Queue, stamped: list[Stamped], size: int, once: Once | None) -> Backlog:
+    async def _store_messages(self, queue: Queue, stamped: list[Stamped], once: Once | None) -> Backlog:
         began = perf_counter()
         backlog = await self._store.send(queue.id, stamped, once)
-        if isinstance(backlog, Repeated):
-            return backlog
-        self._telemetry.emit(
-            "message.sent",
-            account_id=queue.account_id,
-            queue=queue.name,
-            count=len(stamped),
-            body_bytes=size,
-            duration_ms=(perf_counter() - began) * 1000,
-        )
+        for name, fields in sent_events(queue, stamped, backlog, (perf_counter() - began) * 1000):
+            self._telemetry.emit(name, **fields)
         return backlog
 
     def _report(self, queue: Queue, settlements: Sequence[Settlement | None]) -> None:
@@ -200,6 +241,9 @@ class Broker:
             if count:
                 self._emit(queue, name, count)
 
+    def _entry(self, queue: Queue, act: str) -> Entry:
+        return entry_of(queue.account_id, self._clock(), act, f"queue {queue.name}")
+
     def _emit(self, queue: Queue, name: str, count: int) -> None:
         self._telemetry.emit(name, account_id=queue.account_id, queue=queue.name, count=count)
 
@@ -210,24 +254,35 @@ def stamp(
     """Check a message on its way into a queue and give it its id and its times.
 
     Raises:
-        InvalidMessage: the delay is not within 0 to 86,400 s.
+        InvalidMessage: the delay is not within 0 to 86,400 s, the time not within 0 to 2**53 - 1, or there are both;
+            or a priority, key or header that is none.
         MessageTooLarge: more than `max_bytes`.
     """
     if len(message.body) > max_bytes:
         raise MessageTooLarge(f"message size of {len(message.body)} bytes exceeds limit of {max_bytes} bytes")
+    check_features(message)
     delay = message.delay_seconds
     if delay is None:
         delay = queue.settings.delivery_delay if batch_delay is None else batch_delay
     else:
         _checked_delay(delay, InvalidMessage)
+    at_ms = message.send_at_ms
+    dedupe_key = message.dedupe_key
+    if dedupe_key is None and queue.settings.deduplicate_content:
+        dedupe_key = content_key(message)
     return Stamped(
         id=new_id(),
         body=message.body,
         content_type=message.content_type,
         sent_at_ms=now_ms,
-        visible_at_ms=now_ms + round(delay * 1000),
+        visible_at_ms=now_ms + round(delay * 1000) if at_ms is None else max(now_ms, at_ms),
         source=message.source,
         headers=message.headers,
+        kept_since_ms=None if at_ms is None else max(now_ms, at_ms),
+        priority=message.priority,
+        ordering_key=message.ordering_key,
+        dedupe_key=dedupe_key,
+        is_timed=at_ms is not None or message.delay_seconds is not None or batch_delay is not None,
     )
 
 
@@ -264,6 +319,36 @@ def pull_terms(
     return Terms(settings.batch_size if in_window else limit, lease_ms, in_window)
 
 
+def places_of(stamped: Sequence[Stamped], backlog: Backlog) -> Sequence[Placed]:
+    """Say where a send has put each message."""
+    if isinstance(backlog, Repeated):
+        return [Placed(backlog.first_id, 0)]
+    if not isinstance(backlog, Stored):
+        return [Placed(message.id, 0) for message in stamped]
+    return backlog.places or [Placed(message.id, key) for key, message in enumerate(stamped, backlog.first_key)]
+
+
+def stored_of(stamped: Sequence[Stamped], backlog: Backlog) -> Sequence[Stamped]:
+    """Give those messages of a send that repeat no other one."""
+    if isinstance(backlog, Repeated):
+        return []
+    places = backlog.places if isinstance(backlog, Stored) else ()
+    return [one for one, place in zip(stamped, places, strict=True) if one.id == place.id] if places else stamped
+
+
+def sent_events(
+    queue: Queue, stamped: Sequence[Stamped], backlog: Backlog, duration_ms: float
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Give the events that tell of a send, with their fields; of the repeat of a whole send there is nothing to tell."""
+    stored = stored_of(stamped, backlog)
+    fields = {"account_id": queue.account_id, "queue": queue.name}
+    if len(stored) < len(stamped) and not isinstance(backlog, Repeated):
+        yield "message.deduplicated", {**fields, "count": len(stamped) - len(stored)}
+    if stored:
+        size = sum(len(message.body) for message in stored)
+        yield "message.sent", {**fields, "count": len(stored), "body_bytes": size, "duration_ms": duration_ms}
+
+
 def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
     """Cut what one transaction may not hold; give an empty sequence once, so that the queue is looked up."""
     for first in range(0, max(1, len(items)), limits.ROWS_PER_TRANSACTION):
@@ -284,6 +369,12 @@ def _checked_delay(delay_seconds: float | None, error: type[InvalidInput]) -> fl
         return check_delay_seconds(delay_seconds)
     except InvalidInput as refusal:
         raise error(str(refusal)) from None
+
+
+def _checked_rate(per_second: float) -> float:
+    if not per_second >= limits.REDRIVE_RATE_MIN:
+        raise InvalidRequest(f"per_second is {per_second}; expected {limits.REDRIVE_RATE_MIN} or more")
+    return per_second
 
 
 def _check_range(name: str, value: int, low: int, high: int) -> None:

@@ -5,12 +5,13 @@ from typing import Any
 
 import msgspec
 
+from millrace.audit import Entry, entry_of
 from millrace.clock import Clock
 from millrace.consumer import Consumer, check_dead_letters, make_consumer
 from millrace.errors import ConsumerExists, ConsumerNotFound, InvalidRequest, QueueNameTaken, QueueNotFound
 from millrace.ids import NewId, NewSecret, new_id, new_push_secret
 from millrace.names import check_queue_name
-from millrace.queue import Queue, QueueSettings, change_queue_settings, check_backlog_limits
+from millrace.queue import Queue, QueueSettings, change_queue_settings, check_backlog_limits, check_forwards
 from millrace.store import Store
 
 
@@ -75,6 +76,8 @@ class Catalog:
             QueueNameTaken: the account has a queue of that name.
         """
         now_ms = self._clock()
+        made = change_queue_settings(defaults or QueueSettings(), settings)
+        check_forwards(name, made.forwards)
         queue = Queue(
             id=self._new_id(),
             account_id=account_id,
@@ -82,9 +85,9 @@ class Catalog:
             created_at_ms=now_ms,
             modified_at_ms=now_ms,
             jurisdiction=jurisdiction,
-            settings=change_queue_settings(defaults or QueueSettings(), settings),
+            settings=made,
         )
-        return await self._store.create_queue(queue)
+        return await self._store.create_queue(queue, self._entry(account_id, "queue.created"))
 
     async def ensure(self, account_id: str, name: str, defaults: QueueSettings | None = None) -> Queue:
         """Give the account's queue of that name, created when it is missing."""
@@ -117,14 +120,16 @@ class Catalog:
             if queue.consumer is not None and name is not None:
                 check_dead_letters(name, queue.consumer.dead_letter_queue)
             present = _defaults_of(queue.settings) if replace else queue.settings
+            made = change_queue_settings(present, settings)
+            check_forwards(name or queue.name, made.forwards)
             return msgspec.structs.replace(
                 queue,
                 name=name or queue.name,
                 modified_at_ms=self._clock(),
-                settings=change_queue_settings(present, settings),
+                settings=made,
             )
 
-        return await self._update(account_id, queue_id, changed)
+        return await self._update(account_id, queue_id, "queue.changed", changed)
 
     async def delete(self, account_id: str, queue_id: str) -> None:
         """Delete a queue with its messages, leases and consumer.
@@ -133,7 +138,7 @@ class Catalog:
             QueueNotFound: the account has none of that id.
         """
         try:
-            await self._store.delete_queue(account_id, queue_id)
+            await self._store.delete_queue(account_id, queue_id, self._entry(account_id, "queue.deleted"))
         finally:  # whoever cancels us does not take the deletion back
             self.forget(queue_id)
 
@@ -151,7 +156,7 @@ class Catalog:
                 raise ConsumerExists("workers.api.error.consumer_exists")
             return msgspec.structs.replace(queue, consumer=consumer, modified_at_ms=self._clock())
 
-        return _consumer_of(await self._update(account_id, queue_id, attached))
+        return _consumer_of(await self._update(account_id, queue_id, "consumer.attached", attached))
 
     async def replace_consumer(
         self, account_id: str, queue_id: str, consumer_id: str, given: Mapping[str, Any]
@@ -172,7 +177,7 @@ class Catalog:
                 raise InvalidRequest(f"the consumer is of type {present.type}; to change its type, delete it first")
             return msgspec.structs.replace(queue, consumer=consumer, modified_at_ms=self._clock())
 
-        return _consumer_of(await self._update(account_id, queue_id, replaced))
+        return _consumer_of(await self._update(account_id, queue_id, "consumer.changed", replaced))
 
     async def set_consumer(self, account_id: str, queue_id: str, given: Mapping[str, Any]) -> None:
         """Give the queue this consumer in place of the one it may have.
@@ -188,7 +193,7 @@ class Catalog:
                 consumer = self._make_consumer(queue, self._new_id(), given)
             return msgspec.structs.replace(queue, consumer=consumer, modified_at_ms=self._clock())
 
-        await self._update(account_id, queue_id, set_to)
+        await self._update(account_id, queue_id, "consumer.changed", set_to)
 
     async def detach(self, account_id: str, queue_id: str, consumer_id: str) -> None:
         """Remove the consumer; messages stay, and leases run on.
@@ -201,15 +206,17 @@ class Catalog:
             _consumer_of(queue, consumer_id)
             return msgspec.structs.replace(queue, consumer=None, modified_at_ms=self._clock())
 
-        await self._update(account_id, queue_id, detached)
+        await self._update(account_id, queue_id, "consumer.detached", detached)
 
     async def add_producer(self, account_id: str, queue_id: str, script: str) -> Queue:
         """Note that a script produces into the queue."""
-        return await self._update(account_id, queue_id, lambda queue: _with_producer(queue, script))
+        return await self._update(account_id, queue_id, "producer.added", lambda queue: _with_producer(queue, script))
 
     async def remove_producer(self, account_id: str, queue_id: str, script: str) -> Queue:
         """Note that a script produces into the queue no more."""
-        return await self._update(account_id, queue_id, lambda queue: _without_producer(queue, script))
+        return await self._update(
+            account_id, queue_id, "producer.removed", lambda queue: _without_producer(queue, script)
+        )
 
     async def set_backlog_limits(
         self, account_id: str, queue_id: str, max_messages: int | None, max_bytes: int | None
@@ -227,7 +234,7 @@ class Catalog:
             )
             return msgspec.structs.replace(queue, settings=settings)
 
-        return await self._update(account_id, queue_id, limited)
+        return await self._update(account_id, queue_id, "queue.changed", limited)
 
     @property
     def generation(self) -> int:
@@ -242,11 +249,14 @@ class Catalog:
         else:
             self._known.pop(queue_id, None)
 
-    async def _update(self, account_id: str, queue_id: str, change: Callable[[Queue], Queue]) -> Queue:
+    async def _update(self, account_id: str, queue_id: str, act: str, change: Callable[[Queue], Queue]) -> Queue:
         try:
-            return await self._store.update_queue(account_id, queue_id, change)
+            return await self._store.update_queue(account_id, queue_id, change, self._entry(account_id, act))
         finally:  # whoever cancels us does not take the change back
             self.forget(queue_id)
+
+    def _entry(self, account_id: str, act: str) -> Entry:
+        return entry_of(account_id, self._clock(), act, "")  # the transaction knows the queue's name
 
     def _make_consumer(self, queue: Queue, consumer_id: str, given: Mapping[str, Any]) -> Consumer:
         return make_consumer(
@@ -262,11 +272,10 @@ class Catalog:
 
 
 def _defaults_of(settings: QueueSettings) -> QueueSettings:
-    """Keep what is not Cloudflare's to reset: the pause, and the owner's backlog limits."""
-    return QueueSettings(
-        delivery_paused=settings.delivery_paused,
-        max_backlog_messages=settings.max_backlog_messages,
-        max_backlog_bytes=settings.max_backlog_bytes,
+    """Reset what Cloudflare has, but for the pause; the rest is not its to reset."""
+    fresh = QueueSettings()
+    return msgspec.structs.replace(
+        settings, delivery_delay=fresh.delivery_delay, message_retention_period=fresh.message_retention_period
     )
 
 

@@ -5,9 +5,11 @@ machine's uptime, which nobody sets, and only leans towards the wall clock, by a
 """
 
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -19,6 +21,9 @@ SLEW = 0.001
 UPTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 UPTIME_FILE = Path("/proc/uptime")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+EPOCH = datetime.fromtimestamp(0, UTC)
+RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
 class Stamp(msgspec.Struct, frozen=True):
@@ -104,6 +109,21 @@ def iso_milliseconds(at_ms: int) -> str:
     """Write a time as `2025-11-10T12:34:56.789Z`."""
     seconds, milliseconds = divmod(at_ms, 1000)
     return f"{_iso_seconds(seconds)}.{milliseconds:03d}Z"
+
+
+def read_rfc_3339(text: str) -> datetime | None:
+    """Read a time such as `2026-12-24T18:00:00+01:00`; None when it is none, or has no offset."""
+    if RFC_3339.fullmatch(text) is None:  # fromisoformat takes much more than that
+        return None
+    try:
+        return datetime.fromisoformat(text.upper())
+    except ValueError:
+        return None
+
+
+def epoch_ms(moment: datetime) -> int:
+    """Give the epoch milliseconds of a time that has a zone; fractions of one are cut off."""
+    return (moment - EPOCH) // timedelta(milliseconds=1)
 
 
 @lru_cache(maxsize=64)

@@ -3,6 +3,7 @@
 Nothing else reads the environment.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +15,10 @@ from millrace.errors import ConfigurationError, InvalidInput
 from millrace.http.app import is_loopback
 from millrace.names import check_account_id
 
+URL = re.compile(r"https?://[!-~]+")
 OFF = ("0", "false", "no", "off")
+# Settings that may also stand in the store, as secrets of the account.
+SECRETS = ("jwt_secret", "turnstile_secret", "r2_access_key_id", "r2_secret_access_key")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,13 +31,27 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     app: str | None = None
     account_id: str = "local"
     admin_token: str | None = None
+    master_key: str | None = None
     auth_mode: Literal["keys", "local"] = "keys"
     debug_routes: bool = True
-    events_consumer: Literal["none", "log"] = "none"
+    events_consumer: Literal["none", "log", "deliver"] = "none"
     handler_seconds: float = limits.HANDLER_SECONDS
     handler_processes: int = 8
     handler_memory_mb: int = 1024
     fetch_allow: tuple[str, ...] = ()
+    cron_catch_up: Literal["latest", "skip", "all"] = "latest"
+    cors_origins: tuple[str, ...] = ()
+    public_url: str | None = None
+    jwt_secret: str | None = None
+    turnstile_secret: str | None = None
+    turnstile_url: str = "https://challenges.cloudflare.com/turnstile/v0/siteverify"
+    upload_types: tuple[str, ...] | None = None
+    upload_max_bytes: int = 100_000_000
+    jobs_cron: str | None = None
+    r2_endpoint: str | None = None
+    r2_access_key_id: str | None = None
+    r2_secret_access_key: str | None = None
+    r2_bucket: str | None = None
 
 
 def read_settings(environ: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
@@ -48,18 +66,38 @@ def read_settings(environ: Mapping[str, str], flags: Mapping[str, Any]) -> Setti
         "port": _number("PORT", environ.get("PORT"), 0, 65535),
         "account_id": environ.get("ACCOUNT_ID") or None,
         "admin_token": (environ.get("ADMIN_TOKEN") or "").strip() or None,
+        "master_key": (environ.get("MASTER_KEY") or "").strip() or None,
         "auth_mode": _word("AUTH_MODE", environ.get("AUTH_MODE"), ("keys", "local")),
         "debug_routes": _debug_routes(environ),
-        "events_consumer": _word("EVENTS_CONSUMER", environ.get("EVENTS_CONSUMER"), ("none", "log")),
+        "events_consumer": _word("EVENTS_CONSUMER", environ.get("EVENTS_CONSUMER"), ("none", "log", "deliver")),
         "handler_seconds": read_handler_seconds(environ),
         "handler_processes": _number("HANDLER_PROCESSES", environ.get("HANDLER_PROCESSES"), 1, 250),
         "handler_memory_mb": _number("HANDLER_MEMORY_MB", environ.get("HANDLER_MEMORY_MB"), 64, 1_048_576),
         "fetch_allow": _list(environ.get("FETCH_ALLOW")),
+        "cron_catch_up": _word("CRON_CATCH_UP", environ.get("CRON_CATCH_UP"), ("latest", "skip", "all")),
+        "cors_origins": _list(environ.get("CORS_ORIGINS")),
+        "public_url": _url("PUBLIC_URL", environ.get("PUBLIC_URL")),
+        "jwt_secret": _secret(environ.get("JWT_SECRET")),
+        "turnstile_secret": _secret(environ.get("TURNSTILE_SECRET")),
+        "turnstile_url": _url("TURNSTILE_URL", environ.get("TURNSTILE_URL")),
+        "upload_types": _list((environ.get("UPLOAD_TYPES") or "").lower()),
+        "upload_max_bytes": _number("UPLOAD_MAX_BYTES", environ.get("UPLOAD_MAX_BYTES"), 1, 5_000_000_000),
+        "jobs_cron": (environ.get("JOBS_CRON") or "").strip() or None,
+        "r2_endpoint": _url("R2_ENDPOINT", environ.get("R2_ENDPOINT")),
+        "r2_access_key_id": _secret(environ.get("R2_ACCESS_KEY_ID")),
+        "r2_secret_access_key": _secret(environ.get("R2_SECRET_ACCESS_KEY")),
+        "r2_bucket": environ.get("R2_BUCKET") or None,
     }
     given.update({key: value for key, value in flags.items() if value is not None})
     settings = Settings(**{key: value for key, value in given.items() if value is not None})
     _check(settings, environ)
     return settings
+
+
+def with_secrets(settings: Settings, secrets: Mapping[str, str]) -> Settings:
+    """Fill settings that are secrets and that nobody has set from the store: `JWT_SECRET` serves as `jwt_secret`."""
+    unset = [name for name in SECRETS if getattr(settings, name) is None]
+    return msgspec.structs.replace(settings, **{name: secrets.get(name.upper()) for name in unset})
 
 
 def _check(settings: Settings, environ: Mapping[str, str]) -> None:
@@ -107,6 +145,18 @@ def _list(text: str | None) -> tuple[str, ...] | None:
 
 def _path(text: str | None) -> Path | None:
     return Path(text) if text else None
+
+
+def _secret(text: str | None) -> str | None:
+    return (text or "").strip() or None
+
+
+def _url(name: str, text: str | None) -> str | None:
+    """Give an address without the slash at its end."""
+    text = (text or "").strip()
+    if text and not URL.fullmatch(text):
+        raise ConfigurationError(f"{name} is {text[:80]!r}; expected http:// or https:// and a host")
+    return text.rstrip("/") or None
 
 
 def _word(name: str, text: str | None, allowed: tuple[str, ...]) -> str | None:

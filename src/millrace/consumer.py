@@ -16,7 +16,7 @@ from millrace.backoff import Backoff, make_backoff
 from millrace.errors import InvalidConsumerSettings, InvalidRequest
 from millrace.ids import NewSecret, new_push_secret
 from millrace.names import check_queue_name
-from millrace.ranges import shown, whole_numbers
+from millrace.ranges import is_number, shown, whole_numbers
 from millrace.settlement import Policy
 
 PUSH_URL = re.compile(r'https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?([/?][!"$-~]*)?')
@@ -29,8 +29,10 @@ RANGES = {
     "visibility_timeout_ms": (0, limits.VISIBILITY_TIMEOUT_MS_MAX),
     "retry_delay": (0, limits.DELAY_SECONDS),
     "max_attempts": (1, limits.MAX_ATTEMPTS),
+    "head_start_seconds": (0, limits.DELAY_SECONDS),
 }
-NULLABLE = ("max_concurrency", "max_attempts", "backoff", "flush_on")  # None stands for the default, none
+RATE_RANGES = {"rate_limit.messages": (1, limits.RATE_MESSAGES)}
+NULLABLE = ("max_concurrency", "max_attempts", "backoff", "flush_on", "rate_limit")  # None stands for the default, none
 
 
 class RateLimit(msgspec.Struct, frozen=True):
@@ -144,7 +146,29 @@ def make_consumer_settings(kind: str, given: Mapping[str, Any]) -> ConsumerSetti
         **whole_numbers(given, RANGES, InvalidConsumerSettings),
         backoff=make_backoff(given["backoff"]) if "backoff" in given else None,
         flush_on=given.get("flush_on"),
+        rate_limit=make_rate_limit(given["rate_limit"]) if "rate_limit" in given else None,
     )
+
+
+def make_rate_limit(given: object) -> RateLimit:
+    """Make a rate limit from `messages` and, where it is not one second, `per_seconds`.
+
+    Raises:
+        InvalidConsumerSettings: no mapping of these, or a value out of its range.
+    """
+    if isinstance(given, RateLimit):
+        return given
+    if not isinstance(given, Mapping) or "messages" not in given:
+        raise InvalidConsumerSettings(
+            f"rate_limit is {shown(given)}; expected {{'messages': a whole number, 'per_seconds': a number}}"
+        )
+    per_seconds = given.get("per_seconds", 1)
+    if not is_number(per_seconds) or not 0 < per_seconds <= limits.RATE_SECONDS:
+        raise InvalidConsumerSettings(
+            f"rate_limit.per_seconds is {shown(per_seconds)}; expected a number above 0, up to {limits.RATE_SECONDS}"
+        )
+    ranged = whole_numbers({"rate_limit.messages": given["messages"]}, RATE_RANGES, InvalidConsumerSettings)
+    return RateLimit(ranged["rate_limit.messages"], per_seconds)
 
 
 def check_dead_letters(queue_name: str, dead_letter_queue: str | None) -> None:

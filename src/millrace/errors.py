@@ -8,21 +8,26 @@
     │   ├── InvalidConsumerSettings
     │   ├── InvalidMessage            content type, body or delay of one message
     │   ├── InvalidBatchDelay
+    │   ├── InvalidCron
     │   ├── BodyNotJson
     │   └── BodyDoesNotFit            JSON, but not of the expected shape
     ├── TooLarge
     │   ├── MessageTooLarge
     │   ├── BatchTooLarge
     │   ├── BatchCountWrong
-    │   └── RequestTooLarge
+    │   ├── RequestTooLarge
+    │   └── ObjectTooLarge
     ├── EncodingRefused
+    ├── MediaTypeRefused
     ├── RequestTimedOut
     ├── NotFound
-    │   ├── RouteNotFound · QueueNotFound · ConsumerNotFound · SubscriptionNotFound · KeyNotFound
+    │   ├── RouteNotFound · QueueNotFound · ConsumerNotFound · SubscriptionNotFound · KeyNotFound · ObjectNotFound ·
+    │   │   SecretNotFound · CronNotFound · WorkflowNotFound
     ├── MethodNotAllowed
     ├── Conflict
     │   ├── QueueNameTaken · ConsumerExists · DeliveryPaused · KeyExists · KeyFromEnvironment ·
-    │   │   IdempotencyKeyReused
+    │   │   IdempotencyKeyReused · NotScheduled · LockHeld · Fenced · StateChanged ·
+    │   │   WorkflowExists
     ├── PullNotEnabled
     ├── BacklogFull                   the queue reached the limit its owner set
     ├── Overloaded
@@ -87,6 +92,10 @@ class InvalidBatchDelay(InvalidInput):
     """Correct the delay of the batch."""
 
 
+class InvalidCron(InvalidInput):
+    """Correct the field of the cron expression that the message names."""
+
+
 class BodyNotJson(InvalidInput):
     """Send a body that is JSON, in UTF-8."""
 
@@ -117,10 +126,20 @@ class RequestTooLarge(TooLarge):
     """Send a request body within the route's limit."""
 
 
+class ObjectTooLarge(TooLarge):
+    """Store a smaller object."""
+
+
 class EncodingRefused(MillraceError):
     """Send the body without a Content-Encoding."""
 
     code = "UNSUPPORTED_ENCODING"
+
+
+class MediaTypeRefused(MillraceError):
+    """Send one of the media types that are allowed here."""
+
+    code = "UNSUPPORTED_MEDIA_TYPE"
 
 
 class RequestTimedOut(MillraceError):
@@ -153,6 +172,22 @@ class SubscriptionNotFound(NotFound):
 
 class KeyNotFound(NotFound):
     """List the keys of the account."""
+
+
+class CronNotFound(NotFound):
+    """List the crons of the account."""
+
+
+class ObjectNotFound(NotFound):
+    """Look at the object's key, or wait until it is uploaded."""
+
+
+class SecretNotFound(NotFound):
+    """List the secrets of the account."""
+
+
+class WorkflowNotFound(NotFound):
+    """Look up the workflow's name, or the instance's id; instances are kept for 30 days after their end."""
 
 
 class MethodNotAllowed(MillraceError):
@@ -193,6 +228,34 @@ class KeyFromEnvironment(Conflict):
 
 class IdempotencyKeyReused(Conflict):
     """Use a new idempotency key for what is not the same send."""
+
+
+class NotScheduled(Conflict):
+    """Peek at the queue: the message's time has come, it was delivered before, or it is gone."""
+
+
+class LockHeld(Conflict):
+    """Try again when its owner has released the lock, at the latest when it ends."""
+
+    def __init__(self, sentence: str, owner: str = "", ends_at_ms: int = 0) -> None:
+        super().__init__(sentence)
+        self.owner, self.ends_at_ms = owner, ends_at_ms
+
+
+class Fenced(Conflict):
+    """Stop: the lock has ended or is another holder's; take it anew and read again what it guards."""
+
+
+class StateChanged(Conflict):
+    """Read the state again, and decide anew; `version` is the one it has now, 0 for none."""
+
+    def __init__(self, sentence: str, version: int = 0) -> None:
+        super().__init__(sentence)
+        self.version = version
+
+
+class WorkflowExists(Conflict):
+    """Choose another id, or look at the instance that has it."""
 
 
 class PullNotEnabled(MillraceError):

@@ -1,4 +1,4 @@
-"""Idempotency keys: what makes a second send the repeat of a first one."""
+"""Idempotency and deduplication keys: what makes a second send the repeat of a first one."""
 
 import re
 from collections.abc import Sequence
@@ -36,7 +36,21 @@ def make_once(key: str, messages: Sequence[Outgoing], delay_seconds: float | Non
         content_type, delay = message.content_type.encode(), _delay_text(message.delay_seconds)
         content.update(b"\n%b %b %d\n" % (content_type, delay, len(message.body)))
         content.update(message.body)
+        if message.send_at_ms is not None:
+            content.update(b"\n@%d" % message.send_at_ms)
     return Once(key_hash=sha256(key.encode()).digest(), content_hash=content.digest())
+
+
+def dedupe_hash(key: str) -> bytes:
+    """Sum up a deduplication key; the line break, which no idempotency key has, keeps the two apart."""
+    return sha256(b"\n" + key.encode()).digest()
+
+
+def content_key(message: Outgoing) -> str:
+    """Make a deduplication key of content type and body, one that no sender can give."""
+    content = sha256(b"%b\n" % message.content_type.encode())
+    content.update(message.body)
+    return "\n" + content.hexdigest()
 
 
 def _delay_text(delay_seconds: float | None) -> bytes:

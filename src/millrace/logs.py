@@ -38,9 +38,20 @@ LINES: dict[str, tuple[str, str]] = {
     "store.corrupt": ("error", "Store is corrupt"),
     "store.failed": ("error", "Store cannot be used"),
     "request.failed": ("error", "Request failed unexpectedly"),
+    "crons.missed": ("warning", "Runs of a cron were missed"),
+    "crons.failed": ("error", "A run of a cron could not be sent; it is tried again"),
     "loop.failed": ("error", "Background work failed; it is tried again"),
     "consumer.started": ("info", "Consumer started"),
     "consumer.stopped": ("info", "Consumer stopped"),
+    "agent.started": ("info", "Agent started"),
+    "agent.stopped": ("info", "Agent stopped"),
+    "job.done": ("info", "Job done"),
+    "job.failed": ("error", "Job failed"),
+    "job.postponed": ("info", "Job given back, to come again without an attempt"),
+    "job.ack_refused": ("warning", "Job settled too late, or by another agent"),
+    "job.lease_lost": ("warning", "Lease of a job could not be extended"),
+    "bridge.forwarded": ("info", "Messages sent on from another server's queue"),
+    "bridge.refused": ("warning", "Message of another server's queue cannot be sent on"),
     "server.unreachable": ("warning", "Server cannot be used; it is tried again"),
     "loop.blocked": ("error", "A handler blocks the server's event loop"),
     "message.failed": ("error", "Handler failed with one message"),
@@ -53,6 +64,7 @@ LINES: dict[str, tuple[str, str]] = {
     "handler.died": ("error", "Handler's process ended unexpectedly"),
     "handler.memory": ("error", "Handler's process ended, because it held too much memory"),
     "handler.unloadable": ("error", "Handlers cannot be loaded; it is tried again"),
+    "workflow.errored": ("error", "Workflow instance failed"),
     "message.buried": ("warning", "Messages moved to the dead-letter queue"),
     "message.dropped": ("warning", "Messages dropped after their last delivery"),
     "message.expired": ("info", "Messages expired"),
@@ -92,7 +104,7 @@ class LogLines:
 
     def __call__(self, name: str, fields: dict[str, Any]) -> None:
         """Write the event's line, within 50 ms; from another thread, since the loop may be blocked, at once."""
-        line = self._line(name, fields)
+        line = line_of(name, fields, self._clock)
         if threading.get_ident() != self._home:
             self._chunks.put(line)
             return
@@ -101,14 +113,6 @@ class LogLines:
             self.flush()
         elif self._flush_at is None:
             self._flush_at = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
-
-    def _line(self, name: str, fields: dict[str, Any]) -> bytes:
-        level, message = LINES[name]
-        at = fields.get("timestamp") or iso_milliseconds(self._clock())
-        record: dict[str, Any] = {"timestamp": at, "level": level, "message": message, "event": name}
-        for key, value in fields.items():
-            record[key] = value if isinstance(value, int | float | bool) else _shown(value)
-        return msgspec.json.encode(record) + b"\n"
 
     def flush(self) -> None:
         """Hand over what has gathered."""
@@ -140,6 +144,16 @@ class LogLines:
             except (OSError, ValueError):  # nobody reads it any more
                 return
             self._waiting_bytes -= len(chunk)
+
+
+def line_of(name: str, fields: dict[str, Any], clock: Clock) -> bytes:
+    """Write an event of `LINES` as a line of JSON, its end included."""
+    level, message = LINES[name]
+    at = fields.get("timestamp") or iso_milliseconds(clock())
+    record: dict[str, Any] = {"timestamp": at, "level": level, "message": message, "event": name}
+    for key, value in fields.items():
+        record[key] = value if isinstance(value, int | float | bool) else _shown(value)
+    return msgspec.json.encode(record) + b"\n"
 
 
 def _shown(value: object) -> Any:

@@ -9,8 +9,10 @@ import msgspec
 
 from millrace import limits
 from millrace.errors import InvalidMessage
+from millrace.ranges import shown
 
 STRINGS_AND_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}]')
+HEADER_NAME = re.compile("[A-Za-z0-9-]{1,64}")
 HEX = 16
 LEASE_CHARACTERS = 32
 
@@ -48,7 +50,10 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stamped(msgspec.Struct, frozen=True, kw_only=True):
-    """An accepted message: it has its id and its times."""
+    """An accepted message: it has its id and its times.
+
+    `is_timed` where its sender has said when, and not the queue's own delay.
+    """
 
     id: str
     body: bytes
@@ -61,6 +66,7 @@ class Stamped(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = NORMAL
     ordering_key: str | None = None
     dedupe_key: str | None = None
+    is_timed: bool = False
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -113,6 +119,62 @@ class Backlog(msgspec.Struct, frozen=True):
     count: int
     bytes: int
     oldest_sent_at_ms: int
+
+
+def check_features(message: Outgoing) -> None:
+    """Let what a message asks for beyond its body pass.
+
+    Raises:
+        InvalidMessage: a time, priority, key or header that is none.
+    """
+    if message.headers:
+        check_headers(message.headers)
+    if message.send_at_ms is not None:
+        check_time("send_at_ms", message.send_at_ms)
+        if message.delay_seconds is not None:
+            raise InvalidMessage("send_at_ms and delay_seconds are both given; expected one of them")
+    if message.priority != NORMAL and message.priority not in (LOW, HIGH):
+        raise InvalidMessage(f"priority is {shown(message.priority)}; expected {LOW}, {NORMAL} or {HIGH}")
+    if message.ordering_key is not None:
+        _check_key("ordering_key", message.ordering_key, limits.ORDERING_KEY_CHARACTERS)
+    if message.dedupe_key is not None:
+        _check_key("dedupe_key", message.dedupe_key, limits.DEDUPE_KEY_CHARACTERS)
+
+
+def check_time(name: str, at_ms: object) -> None:
+    """Let a time in epoch milliseconds pass, however far away.
+
+    Raises:
+        InvalidMessage: not a whole number from 0 to 2**53 - 1.
+    """
+    if not isinstance(at_ms, int) or isinstance(at_ms, bool) or not 0 <= at_ms <= limits.TIME_MS_MAX:
+        raise InvalidMessage(f"{name} is {shown(at_ms)}; expected epoch milliseconds, 0 to {limits.TIME_MS_MAX}")
+
+
+def check_headers(headers: dict[str, str]) -> None:
+    """Let headers pass: names of 1 to 64 letters, digits and '-', each once in upper or lower case; printable values.
+
+    Raises:
+        InvalidMessage: one is not like that, or they are more than 32 or 8,192 bytes. Values are not shown.
+    """
+    for name, value in headers.items():
+        if not isinstance(name, str) or HEADER_NAME.fullmatch(name) is None:
+            raise InvalidMessage(f"header name {shown(name)} is not valid; expected 1 to 64 letters, digits or '-'")
+        if not isinstance(value, str) or not value.isprintable():
+            raise InvalidMessage(f"the value of header {name} is not a string of printable characters in one line")
+    if len({name.lower() for name in headers}) < len(headers):
+        raise InvalidMessage("a header is there twice, in upper and lower case; expected each once")
+    size = sum(len(name) + len(value.encode()) for name, value in headers.items())
+    if len(headers) > limits.HEADERS or size > limits.HEADER_BYTES:
+        raise InvalidMessage(
+            f"there are {len(headers)} headers of {size} bytes; "
+            f"expected at most {limits.HEADERS}, and {limits.HEADER_BYTES} bytes of names and values"
+        )
+
+
+def _check_key(name: str, key: object, characters: int) -> None:
+    if not isinstance(key, str) or not key.isascii() or not key.isprintable() or not 1 <= len(key) <= characters:
+        raise InvalidMessage(f"{name} is {shown(key)}; expected 1 to {characters} printable ASCII characters")
 
 
 def check_json(raw: bytes) -> bytes:

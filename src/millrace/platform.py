@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from contextvars import copy_context
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -13,6 +12,8 @@ from millrace.catalog import Catalog
 from millrace.clock import Clock
 from millrace.errors import ConsumerExists
 from millrace.handlers import Handler
+from millrace.handlers.workflow import WorkflowFunction
+from millrace.handlers.workflow_binding import WorkflowBinding
 from millrace.http.routes import Admit, Route, Socket
 from millrace.message import Backlog, Outgoing
 from millrace.queue import QueueSettings
@@ -21,6 +22,7 @@ from millrace.store import Store
 from millrace.telemetry import Telemetry
 from millrace.views import View
 from millrace.work import Work
+from millrace.workflows.binding import workflow_ask
 
 T = TypeVar("T")
 
@@ -37,7 +39,11 @@ class QueueNeed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cron(msgspec.Struct, frozen=True, kw_only=True):
-    """What an application does again and again: `act(platform, account_id)` whenever the expression is due, in UTC."""
+    """What an application does again and again: `act(platform, account_id)` whenever the expression is due, in UTC.
+
+    An empty expression follows the crons of the wrangler file, as far as the file has no handler for them. Each run is
+    a message in the queue `crons-<name>`, so a run that raises is tried again, and buried in the end.
+    """
 
     name: str
     expression: str
@@ -45,12 +51,13 @@ class Cron(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class App(msgspec.Struct, frozen=True, kw_only=True):
-    """A program for Millrace: its queues, its handlers by queue name, its routes.
+    """A program for Millrace: its queues, its handlers by queue name, its workflows by name, its routes.
 
     `admissions` are an application's own ways of letting callers in, by the first segment of the path.
     """
 
     handlers: Mapping[str, Handler] = {}
+    workflows: Mapping[str, WorkflowFunction] = {}
     queues: tuple[QueueNeed, ...] = ()
     routes: tuple[Route, ...] = ()
     sockets: tuple[Socket, ...] = ()
@@ -83,8 +90,7 @@ class Platform(NamedTuple):
             done[:] = [Work(tx, self.clock)]
             return fn(done[0])
 
-        context = copy_context()  # who acts goes along to the writer's thread
-        result = await self.store.write(lambda tx: context.run(run, tx))
+        result = await self.store.write(run)
         for name, fields in done[0].events:
             self.telemetry.emit(name, **fields)
         return result
@@ -100,6 +106,10 @@ class Platform(NamedTuple):
             for name, queue in bindings.items()
         }
         return Env({**(variables or {}), **queues})
+
+    def workflow(self, account_id: str, name: str) -> WorkflowBinding:
+        """Make the binding of an account's workflow; `millrace.workflows.instances.create` does it in a transaction."""
+        return WorkflowBinding(workflow_ask(self, account_id, name))
 
     def sends(self, account_id: str, bindings: Mapping[str, str]) -> dict[str, Send]:
         """Make the ways that the messages of bindings (name to queue name) take, for handlers elsewhere."""

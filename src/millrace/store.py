@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
+from millrace.audit import Entry
 from millrace.idempotency import Once
 from millrace.message import Backlog, Lease, Message, Stamped
 from millrace.queue import Queue
@@ -14,7 +15,18 @@ from millrace.settlement import Outcome, Settlement
 
 T = TypeVar("T")
 
-IsReady = Callable[[int, int], bool]
+IsReady = Callable[[int, int, bool], bool]
+
+
+class Placed(NamedTuple):
+    """A message that was sent: its id, and the key of its row, which a later settlement finds it by.
+
+    The key is 0 where the queue keeps no row of it: it repeats an earlier message, whose id this is then, or went to
+    other queues only.
+    """
+
+    id: str
+    key: int
 
 
 class Cleared(msgspec.Struct, frozen=True):
@@ -38,9 +50,13 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stored(Backlog, frozen=True):
-    """The backlog with a sender's messages in it; the key of the first one, which the others follow."""
+    """The backlog with a sender's messages in it; the key of the first one, which the others follow.
+
+    Where they may not follow it, since some were not stored in this queue, `places` tells of each.
+    """
 
     first_key: int
+    places: tuple[Placed, ...] = ()
 
 
 class Repeated(Backlog, frozen=True):
@@ -49,11 +65,55 @@ class Repeated(Backlog, frozen=True):
     first_id: str
 
 
+class DeadLetter(msgspec.Struct, frozen=True):
+    """What a redrive may look at: `origin` is the name of the queue, `reason` why the message was buried."""
+
+    id: str
+    origin: str
+    reason: str
+    sent_at_ms: int
+    buried_at_ms: int
+    redrives: int
+
+
+class RedriveFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which dead letters to move back: those that meet all that is given, the oldest `limit` of them.
+
+    `reason` is a part of the reason, `origin` the name of the queue. Sent at or after `sent_after_ms`, and before
+    `sent_before_ms`. Buried at `buried_until_ms` at the latest, and moved back fewer than `max_redrives` times so far.
+    """
+
+    reason: str | None = None
+    origin: str | None = None
+    sent_after_ms: int | None = None
+    sent_before_ms: int | None = None
+    ids: tuple[str, ...] = ()
+    limit: int | None = None
+    buried_until_ms: int | None = None
+    max_redrives: int | None = None
+
+    def takes(self, letter: DeadLetter) -> bool:
+        """Say whether a dead letter is among those that are wanted, however many these are."""
+        return (
+            (self.reason is None or self.reason in letter.reason)
+            and (self.origin is None or self.origin == letter.origin)
+            and (self.sent_after_ms is None or self.sent_after_ms <= letter.sent_at_ms)
+            and (self.sent_before_ms is None or letter.sent_at_ms < self.sent_before_ms)
+            and (not self.ids or letter.id in self.ids)
+            and (self.buried_until_ms is None or letter.buried_at_ms <= self.buried_until_ms)
+            and (self.max_redrives is None or letter.redrives < self.max_redrives)
+        )
+
+
+ALL = RedriveFilter()
+
+
 class Store(Protocol):
     """Queues and their messages, durably.
 
     Every verb answers after its commit: what it says has happened is on disk. A verb that raises has changed
-    nothing. `StoreUnavailable` can come from any of them.
+    nothing. `StoreUnavailable` can come from any of them. Where an `entry` is given, the verb completes it by what it
+    found and writes it into the audit trail in the same transaction, if anything was changed.
     """
 
     async def send(self, queue_id: str, messages: Sequence[Stamped], once: Once | None = None) -> Backlog:
@@ -63,11 +123,18 @@ class Store(Protocol):
         - With `once`, a repeat within 24 h (same queue, key and content) stores nothing and gives `Repeated`.
         - Concurrent repeats are stored once.
         - The key guards after its messages were settled or purged, too, and a full queue answers a repeat.
-        - A send that was refused leaves its key free.
+        - A send that was refused leaves its keys free.
+        - A message whose `dedupe_key` the queue was sent within its `deduplication_seconds` is not stored, whatever it
+          holds; the others of the send are. Its place has the first one's id. This, too, counts after settlement and
+          purge, and in a full queue.
+        - Of messages with the same `ordering_key` one at a time can be received: the first that came, until it is gone.
+        - Each of the queue's `forwards` whose headers a message has gets a copy: same id, the target's own delay unless
+          the sender gave one. A missing target is created, one that is full refuses the whole send, and a copy is
+          forwarded no further. With `forward_only` the queue itself keeps none that a forward took.
 
         Raises:
             QueueNotFound: no such queue.
-            BacklogFull: the messages would exceed a limit of the queue.
+            BacklogFull: the messages would exceed a limit of the queue, or of one that it forwards to.
             IdempotencyKeyReused: within 24 h the queue was sent something else with this key.
         """
         ...
@@ -78,11 +145,18 @@ class Store(Protocol):
         """Take up to `limit` ready messages under a new lease of `lease_ms`.
 
         - Ready is what is visible and within retention; oldest first by the time it became ready, ties by arrival.
+        - Each priority above low is a head start of the consumer's `head_start_seconds` in this order, no more: what has
+          waited longer goes first all the same.
+        - While a message is not gone, none that came after it with the same ordering key is ready. A lapsed or retried
+          one keeps its place.
+        - A consumer with a rate limit gets no more than that allows, from whoever receives; when that is nothing,
+          `next_due_at_ms` is when it may take the next.
         - Concurrent receivers get disjoint messages. Each delivery has a new receipt and counts one attempt.
         - A lease that lapses makes its message ready again, after the consumer's retry delay.
         - A lapsed message that has no delivery left is buried instead, and its place filled.
         - A paused queue gives nothing.
-        - `is_ready(count, ready_since_ms)`, when given, may decline what was found; then nothing is leased.
+        - `is_ready(count, ready_since_ms, is_urgent)`, when given, may decline what was found; then nothing is leased.
+          Urgent is a find with a message of high priority in it.
         - When nothing was taken, `ready_since_ms` tells since when something is ready and `next_due_at_ms` when
           the next message becomes visible. `unfinished` asks to call again: much was cleaned up first.
 
@@ -119,23 +193,50 @@ class Store(Protocol):
         """Count what is not yet settled, exactly, without reading the messages."""
         ...
 
-    async def discard(self, queue_id: str, refs: Sequence[tuple[int, str]]) -> list[bool]:
+    async def discard(
+        self, queue_id: str, refs: Sequence[tuple[int, str]], now_ms: int, entry: Entry | None = None
+    ) -> list[bool]:
         """Remove messages by (key, id) for good, and say which were there."""
         ...
 
-    async def purge(self, queue_id: str, now_ms: int) -> Queue:
-        """Remove every message of the queue at once, at any depth, and give the queue."""
-        ...
+    async def cancel(
+        self, queue_id: str, refs: Sequence[tuple[int, str]], now_ms: int, entry: Entry | None = None
+    ) -> list[bool]:
+        """Remove messages by (key, id) that are scheduled, and say which were.
 
-    async def redrive(self, queue_id: str, now_ms: int, after_key: int = 0) -> tuple[int, int | None]:
-        """Move buried messages back to the queues they came from, as new, in chunks.
-
-        Give how many were moved and the key to go on after, None at the end. Messages under a lease and those
-        whose queue is gone stay.
+        Scheduled is what is due in the future or waits behind another of its ordering key, and is under no lease.
         """
         ...
 
-    async def create_queue(self, queue: Queue) -> Queue:
+    async def reschedule(
+        self, queue_id: str, ref: tuple[int, str], at_ms: int, now_ms: int, entry: Entry | None = None
+    ) -> bool:
+        """Let a message that is scheduled be due at another time, and say whether it was; retention counts from then."""
+        ...
+
+    async def purge(self, queue_id: str, now_ms: int, entry: Entry | None = None) -> Queue:
+        """Remove every message of the queue at once, at any depth, and give the queue."""
+        ...
+
+    async def redrive(
+        self,
+        queue_id: str,
+        now_ms: int,
+        after_key: int = 0,
+        wanted: RedriveFilter = ALL,
+        spacing_ms: float = 0,
+        first: int = 0,
+        entry: Entry | None = None,
+    ) -> tuple[int, int | None]:
+        """Move buried messages that are wanted back to the queues they came from, as new, in chunks.
+
+        Give how many were moved and the key to go on after, None at the end. Messages under a lease and those
+        whose queue is gone stay. Each is due `spacing_ms` after the one before; the first of them is number `first`,
+        due at `now_ms` if that is 0.
+        """
+        ...
+
+    async def create_queue(self, queue: Queue, entry: Entry | None = None) -> Queue:
         """Add a queue; a dead-letter queue that its consumer names and that is missing is created with it.
 
         Raises:
@@ -163,7 +264,13 @@ class Store(Protocol):
         """Give the queues of all accounts whose consumer is of type http_push."""
         ...
 
-    async def update_queue(self, account_id: str, queue_id: str, change: Callable[[Queue], Queue]) -> Queue:
+    async def redriving_queues(self) -> list[Queue]:
+        """Give the queues of all accounts that have `auto_redrive` set."""
+        ...
+
+    async def update_queue(
+        self, account_id: str, queue_id: str, change: Callable[[Queue], Queue], entry: Entry | None = None
+    ) -> Queue:
         """Replace a queue by `change(queue)`; a dead-letter queue that is missing is created with it.
 
         Raises:
@@ -172,7 +279,7 @@ class Store(Protocol):
         """
         ...
 
-    async def delete_queue(self, account_id: str, queue_id: str) -> None:
+    async def delete_queue(self, account_id: str, queue_id: str, entry: Entry | None = None) -> None:
         """Remove a queue with its messages and leases at once, at any depth; its name is free.
 
         Raises:

@@ -5,9 +5,11 @@ from typing import Any
 
 import msgspec
 
+from millrace.audit import Entry, differences_of, entry_of, following
 from millrace.clock import Clock, iso_milliseconds
 from millrace.errors import SubscriptionNotFound
 from millrace.ids import NewId, new_id
+from millrace.sql import audit
 from millrace.sql.transaction import Transaction
 from millrace.store import Store
 
@@ -37,8 +39,14 @@ class Subscriptions:
         at = iso_milliseconds(now_ms)
         subscription = Subscription(id=self._new_id(), created_at=at, modified_at=at, **given)
         row = {**_columns(account_id, subscription), "created_at_ms": now_ms}
-        await self._store.write(lambda tx: tx.apply("insert_subscription", row))
-        return subscription
+        entry = entry_of(account_id, now_ms, "subscription.created", "", after=_told(subscription))
+
+        def created(tx: Transaction) -> Subscription:
+            tx.apply("insert_subscription", row)
+            audit.note(tx, following(entry, _object(subscription), {}))
+            return subscription
+
+        return await self._store.write(created)
 
     async def get(self, account_id: str, subscription_id: str) -> Subscription:
         """Give one subscription.
@@ -59,12 +67,15 @@ class Subscriptions:
         Raises:
             SubscriptionNotFound: the account has none of that id.
         """
-        modified_at = iso_milliseconds(self._clock())
+        now_ms = self._clock()
+        modified_at = iso_milliseconds(now_ms)
+        entry = entry_of(account_id, now_ms, "subscription.changed", "")
 
         def changed(tx: Transaction) -> Subscription:
             present = _find(tx, account_id, subscription_id)
             subscription = msgspec.structs.replace(present, modified_at=modified_at, **changes)
             tx.apply("update_subscription", _columns(account_id, subscription))
+            audit.note(tx, _entry_of_change(entry, present, subscription))
             return subscription
 
         return await self._store.write(changed)
@@ -75,10 +86,12 @@ class Subscriptions:
         Raises:
             SubscriptionNotFound: the account has none of that id.
         """
+        entry = entry_of(account_id, self._clock(), "subscription.deleted", "")
 
         def deleted(tx: Transaction) -> Subscription:
             subscription = _find(tx, account_id, subscription_id)
             tx.apply("delete_subscription", {"id": subscription_id, "account_id": account_id})
+            audit.note(tx, following(entry, _object(subscription), {}))
             return subscription
 
         return await self._store.write(deleted)
@@ -89,6 +102,26 @@ def _find(tx: Transaction, account_id: str, subscription_id: str) -> Subscriptio
     if row is None:
         raise SubscriptionNotFound(f"Subscription {subscription_id[:64]!r} does not exist.")
     return msgspec.json.decode(row[0], type=Subscription)
+
+
+def _object(subscription: Subscription) -> str:
+    return f"subscription {subscription.id}"
+
+
+def _told(subscription: Subscription) -> dict[str, Any]:
+    """Give what the audit trail tells of a subscription."""
+    return {
+        "name": subscription.name,
+        "enabled": subscription.enabled,
+        "source": subscription.source.get("type"),
+        "queue_id": subscription.destination.get("queue_id"),
+        "events": subscription.events,
+    }
+
+
+def _entry_of_change(entry: Entry, present: Subscription, changed: Subscription) -> Entry | None:
+    differences = differences_of(_told(present), _told(changed))
+    return following(entry, _object(changed), differences) if differences else None
 
 
 def _columns(account_id: str, subscription: Subscription) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import msgspec
 from millrace.clock import Clock, iso_milliseconds
 from millrace.errors import InvalidInput, StoreUnavailable
 
-QUERY_SECONDS = 5.0
+QUERY_SECONDS = 3.0
 ROWS = 10_000
 VALUE_BYTES = 8 * 1024 * 1024
 STEPS_BETWEEN_CHECKS = 20_000
@@ -92,7 +92,7 @@ class Views:
         self._one_at_a_time = asyncio.Semaphore(1)
 
     async def query(self, account_id: str, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> Rows:
-        """Run one statement as the account sees its data: at most 5 s, 10,000 rows.
+        """Run one statement as the account sees its data: at most 3 s, 10,000 rows.
 
         Raises:
             InvalidInput: it is no single statement that only reads the views, or takes too long.

@@ -6,27 +6,20 @@ are one short function each. A function may run twice, so it has no effect outsi
 
 import random
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from millrace import limits
 from millrace.audit import entry_of
-from millrace.broker import stamp
+from millrace.broker import places_of, sent_events, stamp
 from millrace.clock import Clock
 from millrace.errors import MillraceError
 from millrace.ids import NewId, new_id, new_receipt
 from millrace.message import Lease, Message, Outgoing
 from millrace.settlement import Outcome, Settlement
-from millrace.sql import audit, messages, queues, settling
-from millrace.sql.messages import Sending
+from millrace.sql import audit, messages, queues, sending, settling
+from millrace.sql.sending import Sending
 from millrace.sql.transaction import Bindings, Row, Transaction
-from millrace.store import Received, Stored
-
-
-class Placed(NamedTuple):
-    """A message that was sent: its id, and the key of its row, which a later settlement finds it by."""
-
-    id: str
-    key: int
+from millrace.store import Placed, Received
 
 
 class Work:
@@ -48,22 +41,21 @@ class Work:
         """Run a named statement for its effect."""
         self.tx.apply(name, bindings)
 
-    def send(self, queue_id: str, outgoing: Sequence[Outgoing]) -> list[Placed]:
-        """Send messages in this transaction, all or none.
+    def send(
+        self, queue_id: str, outgoing: Sequence[Outgoing], *, max_bytes: int = limits.MESSAGE_BYTES
+    ) -> list[Placed]:
+        """Send messages in this transaction, all or none but for repeats of earlier ones, whose key is 0.
 
         Raises:
             QueueNotFound, InvalidMessage, MessageTooLarge, BacklogFull: as for `Broker.send_batch`.
         """
         queue = queues.load(self.tx, queue_id).queue
-        stamped = [stamp(queue, one, None, self.now_ms, limits.MESSAGE_BYTES, self._new_id) for one in outgoing]
-        (answer,) = messages.send(self.tx, [Sending(queue_id, stamped)])
+        stamped = [stamp(queue, one, None, self.now_ms, max_bytes, self._new_id) for one in outgoing]
+        (answer,) = sending.send(self.tx, [Sending(queue_id, stamped)])
         if isinstance(answer, MillraceError):
             raise answer
-        assert isinstance(answer, Stored)
-        fields = {"account_id": queue.account_id, "queue": queue.name, "count": len(stamped)}
-        size = sum(len(message.body) for message in stamped)
-        self.events.append(("message.sent", {**fields, "body_bytes": size, "duration_ms": 0.0}))
-        return [Placed(message.id, answer.first_key + offset) for offset, message in enumerate(stamped)]
+        self.events += sent_events(queue, stamped, answer, 0.0)
+        return [*places_of(stamped, answer)]
 
     def receive(self, queue_id: str, limit: int, lease_ms: int) -> list[Message]:
         """Lease up to `limit` ready messages in this transaction.

@@ -102,7 +102,8 @@ dead_letter_queue = "event-dlq"
 """
 }
 DEFAULTS = {"batch_size": 10, "max_wait_time_ms": 5000, "max_retries": 3}
-OF_THE_APPLICATION = ("event-queue", "event-dlq")  # in every account, whatever its file says
+OF_CRONS = {"batch_size": 1, "max_concurrency": 1, "max_retries": 3, "retry_delay": 30}
+OF_THE_APPLICATION = ("event-queue", "event-dlq", "jobs", "jobs-dlq")  # in every account, whatever its file says
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -143,7 +144,12 @@ EXPECTED = [
         },
         [],
     ),
-    (JOBS, {}, [":4: crons are read"]),
+    (JOBS, {"crons-jobs": Found("crons", OF_CRONS, "crons-jobs-dlq"), "crons-jobs-dlq": Found()}, []),
+    (
+        {"wrangler.toml": f'main = "a.js"\n{JOBS["wrangler.toml"]}'},
+        {"crons-jobs": Found("crons", OF_CRONS, "crons-jobs-dlq"), "crons-jobs-dlq": Found()},
+        [":5: crons are read"],
+    ),
     (
         DOCUMENTS,
         {
@@ -164,7 +170,7 @@ EXPECTED = [
         [':1: "queues.producers[0]" has no "queue" field; "event-queue" is taken from its binding "EVENT_QUEUE"'],
     ),
 ]
-NAMES = ["plain", "contexts", "messages", "jobs", "documents", "events"]
+NAMES = ["plain", "contexts", "messages", "jobs", "jobs in JavaScript", "documents", "events"]
 
 FUNCTION = """
 async def queue(batch, env, ctx):

@@ -35,7 +35,7 @@ def test_a_queue_is_created_found_paused_and_listed(client):
 
     assert created["queue_id"] == found["queue_id"] == by_id["queue_id"]
     assert paused["settings"]["delivery_paused"] is True
-    assert [queue["queue_name"] for queue in listed if not queue["queue_name"].startswith("event-")] == ["my-queue"]
+    assert [queue["queue_id"] for queue in listed if queue["queue_name"] == "my-queue"] == [created["queue_id"]]
 
 
 def test_a_consumer_is_created_replaced_and_deleted(client, place):

@@ -1,6 +1,7 @@
 """How messages are split into parts, and how bodies go out and come back."""
 
 import base64
+from datetime import UTC, datetime
 from itertools import pairwise
 
 import pytest
@@ -12,7 +13,6 @@ from millrace.bindings import make_outgoing
 from millrace.client.answers import Envelope, PageInfo, is_last
 from millrace.client.deliveries import PulledMessage, delivery_of
 from millrace.client.wire import leases_object, message_object, parts_of
-from millrace.errors import InvalidMessage
 from millrace.message import Outgoing
 from tests.client.recorded import QUEUE, Reply
 
@@ -81,9 +81,15 @@ def test_an_unusual_body_is_given_as_well_as_it_can_be(body, metadata, expected)
     assert delivery.body == expected
 
 
-def test_headers_are_not_lost_in_silence():
-    with pytest.raises(InvalidMessage, match="send without them"):
-        message_object(make_outgoing(1, headers={"traceparent": "x"}))
+def test_what_cloudflare_does_not_have_is_written_only_where_it_is_asked_for():
+    at = datetime(2026, 12, 24, 18, tzinfo=UTC)
+    asked = {"send_at": at, "priority": "high", "ordering_key": "o", "dedupe_key": "d", "headers": {"a": "b"}}
+
+    plain = message_object(make_outgoing(1, headers={}, priority="medium"))
+    full = message_object(make_outgoing(1, **asked))
+
+    assert plain.keys() == {"body", "content_type"}
+    assert full == plain | asked | {"send_at": 1_798_135_200_000}
 
 
 def test_leases_are_settled_by_id_or_delivery():

@@ -3,6 +3,7 @@
 from itertools import count
 from typing import Any
 
+from millrace.broker import places_of
 from millrace.consumer import Consumer, ConsumerSettings
 from millrace.message import Message, Stamped
 from millrace.queue import Queue, QueueSettings
@@ -20,8 +21,10 @@ def queue(
     dead_letter_queue: str | None = None,
     consumer: bool = True,
     account_id: str = "acc",
+    taking: dict[str, Any] | None = None,
     **settings: Any,
 ) -> Queue:
+    """Make a queue; `taking` are further settings of its consumer."""
     return Queue(
         id=f"{next(numbers):032x}",
         account_id=account_id,
@@ -34,14 +37,14 @@ def queue(
             type="http_pull",
             created_at_ms=0,
             dead_letter_queue=dead_letter_queue,
-            settings=ConsumerSettings(max_retries=max_retries, retry_delay=retry_delay),
+            settings=ConsumerSettings(max_retries=max_retries, retry_delay=retry_delay, **taking or {}),
         )
         if consumer
         else None,
     )
 
 
-def stamped(now_ms: int, body: bytes = b"1", delay_seconds: float = 0) -> Stamped:
+def stamped(now_ms: int, body: bytes = b"1", delay_seconds: float = 0, **features: Any) -> Stamped:
     return Stamped(
         id=f"{next(numbers):032x}",
         body=body,
@@ -49,6 +52,7 @@ def stamped(now_ms: int, body: bytes = b"1", delay_seconds: float = 0) -> Stampe
         sent_at_ms=now_ms,
         visible_at_ms=now_ms + round(delay_seconds * 1000),
         source="http",
+        **features,
     )
 
 
@@ -68,6 +72,16 @@ class Bench:
         messages = [stamped(self.clock(), body, delay_seconds) for body in bodies or (b"1",)]
         await self.store.send(self.queue.id, messages)
         return [message.id for message in messages]
+
+    async def put(self, *bodies: bytes, delay_seconds: float = 0, **features: Any) -> list[tuple[int, str]]:
+        """Send messages that have features in common, and give the key and the id of each."""
+        messages = [stamped(self.clock(), body, delay_seconds, **features) for body in bodies]
+        backlog = await self.store.send(self.queue.id, messages)
+        return [(place.key, place.id) for place in places_of(messages, backlog)]
+
+    async def bodies(self, limit: int = 10) -> list[bytes]:
+        """Receive, and give what was received."""
+        return [message.body for message in await self.receive(limit)]
 
     async def receive(self, limit: int = 10, lease_seconds: float = 30) -> list[Message]:
         return (await self.take(limit, lease_seconds)).messages

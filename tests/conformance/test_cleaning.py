@@ -242,8 +242,8 @@ async def test_chosen_messages_are_discarded_for_good(store, clock):
     one, two, _ = await store.peek(bench.queue.id, 10, clock())
 
     refs = [(one.lease.key, one.id), (one.lease.key, one.id), (two.lease.key, one.id), (-1, "")]
-    assert await store.discard(bench.queue.id, refs) == [True, False, False, False]
-    assert await store.discard(other.queue.id, [(two.lease.key, two.id)]) == [False]
+    assert await store.discard(bench.queue.id, refs, clock()) == [True, False, False, False]
+    assert await store.discard(other.queue.id, [(two.lease.key, two.id)], clock()) == [False]
     assert (await store.backlog(bench.queue.id)).bytes == 5
 
 

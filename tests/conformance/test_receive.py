@@ -140,13 +140,13 @@ async def test_the_receiver_may_decline_what_was_found(store, clock):
     await bench.send(b"1", b"2")
     asked = []
 
-    def decline(count: int, ready_since_ms: int) -> bool:
-        asked.append((count, ready_since_ms))
+    def decline(count, ready_since_ms, is_urgent):
+        asked.append((count, ready_since_ms, is_urgent))
         return False
 
     received = await bench.take(5, is_ready=decline)
 
-    assert asked == [(2, clock())]
+    assert asked == [(2, clock(), False)]
     assert (received.messages, received.ready_since_ms) == ([], clock())
     assert [message.attempts for message in await bench.receive()] == [1, 1]
 

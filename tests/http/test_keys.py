@@ -115,6 +115,8 @@ ROUTES = [
     ("POST", "/queues/{q}/redrive", None, "ao"),
     ("POST", "/queues/{q}/purge", {}, "ao"),
     ("POST", "/queues/{q}/messages/purge", {"refs": []}, "ao"),
+    ("POST", "/queues/{q}/messages/cancel", {"refs": []}, "ao"),
+    ("POST", "/queues/{q}/messages/reschedule", {"ref": "none", "send_at": 1}, "aop"),
     ("POST", SUBSCRIPTIONS, {}, "ao"),
     ("PATCH", f"{SUBSCRIPTIONS}/none", {}, "ao"),
     ("DELETE", f"{SUBSCRIPTIONS}/none", None, "ao"),
@@ -199,6 +201,8 @@ def test_a_key_limited_to_a_queue_works_there_and_sees_no_other(server, limited)
         ("POST", "/messages/peek", {}),
         ("POST", "/messages/ack", {}),
         ("POST", "/messages/purge", {"refs": []}),
+        ("POST", "/messages/cancel", {"refs": []}),
+        ("POST", "/messages/reschedule", {"ref": "none", "send_at": 1}),
     ],
 )
 def test_a_key_limited_to_a_queue_is_forbidden_in_others(server, limited, method, rest, body):
@@ -326,3 +330,24 @@ def test_keys_survive_a_restart_and_revoked_ones_stay_revoked(stopped):
 
         assert server.v4("GET", "/queues", key=kept["secret"]).status == 200
         assert server.v4("GET", "/queues", key=revoked["secret"]).status == 401
+
+
+def test_a_key_of_a_tenant_reaches_only_paths_that_know_tenants(server):
+    secret = secret_of(server, "agent", tenant="acme")
+    queue = server.create_queue(a_name())
+
+    assert server.call("GET", "/jobs/stats", key=secret).status == 200
+    assert_failure(push_as(server, queue, secret), 403, 10000)
+    assert server.v4("GET", "/queues", key=secret).status == 403
+    assert server.call("GET", "/metrics", key=secret).status == 403
+
+
+@pytest.mark.parametrize(
+    ("role", "tenant"), [("admin", "acme"), ("consumer", "acme"), ("agent", ""), ("agent", "a\nb")]
+)
+def test_a_tenant_goes_with_agents_and_producers_only(server, role, tenant):
+    assert server.call("POST", "/api/keys", {"role": role, "tenant": tenant}).status == 400
+
+
+def push_as(server, queue, secret):
+    return server.v4("POST", f"/queues/{queue}/messages", {"body": 1}, key=secret)

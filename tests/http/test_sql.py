@@ -108,7 +108,7 @@ def test_a_query_without_end_is_given_up_while_others_are_served(server):
         assert server.call("GET", "/readyz").status == 200
 
     assert replies[0].status == 400
-    assert "5 s" in replies[0].json["error"]["message"]
+    assert "3 s" in replies[0].json["error"]["message"]
 
 
 def test_large_answers_are_cut_and_say_so(server):

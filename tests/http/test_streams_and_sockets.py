@@ -134,3 +134,17 @@ def _until_dripping(server):
     answer = connection.getresponse()
     answer.read(5)
     threading.Thread(target=connection.close).start()
+
+
+async def test_pages_of_named_origins_may_call_and_others_may_not(tmp_path):
+    page, stranger = {"Origin": "https://app.example"}, {"Origin": "https://else.example"}
+    environ = {"CORS_ORIGINS": "https://app.example"}
+    with Server(tmp_path / "data", "--config", "", environ=environ) as named:
+        preflight = request(named, "OPTIONS", "/events", headers={**page, "Access-Control-Request-Method": "POST"})
+        called = request(named, "GET", "/readyz", headers=page)
+        refused = request(named, "OPTIONS", "/events", headers=stranger)
+
+    assert (preflight[0], preflight[1]["access-control-allow-origin"]) == (204, "https://app.example")
+    assert "authorization" in preflight[1]["access-control-allow-headers"]
+    assert called[1]["access-control-allow-origin"] == "https://app.example"
+    assert (refused[0], "access-control-allow-origin" in refused[1]) == (401, False)

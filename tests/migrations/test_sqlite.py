@@ -6,7 +6,7 @@ import apsw
 import pytest
 
 from millrace.idempotency import Once
-from millrace.message import Lease
+from millrace.message import HIGH, Lease
 from millrace.settlement import Ack
 from millrace.sql.connection import prepare
 from millrace.sql.migrate import migrations
@@ -95,6 +95,19 @@ async def test_an_old_database_takes_idempotency_keys(old):
         backlog = await store.send(LETTERS, [stamped(clock())], once)
 
     assert backlog.count == 4
+    await store.close()
+
+
+async def test_an_old_queue_takes_messages_with_features(old):
+    prepare(str(old), None)
+    clock = ManualClock()
+    store = SqlStore(str(old), clock)
+    messages = [stamped(clock(), body, ordering_key="a", priority=HIGH) for body in (b"first", b"second")]
+
+    await store.send(LETTERS, messages)
+    received = await store.receive(LETTERS, 10, 30_000, clock())
+
+    assert [message.body for message in received.messages] == [b"first", b"ready"]
     await store.close()
 
 

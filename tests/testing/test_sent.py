@@ -1,7 +1,7 @@
 """What a test can say about the messages that were sent."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
@@ -71,6 +71,16 @@ async def test_what_handlers_send_is_found_by_body_and_delay():
         broker.assert_sent("invoices", count=2)
         broker.assert_sent("invoices", body={"order": 3}, count=0)
         assert [sent.queue for sent in broker.sent()] == ["orders", "invoices", "invoices"]
+
+
+async def test_what_a_message_asked_for_is_noted():
+    async with MemoryBroker(queues=["orders"]) as broker:
+        await broker.send(
+            "orders", 1, priority="high", ordering_key="o-1", send_at=broker.clock.now + timedelta(days=2)
+        )
+
+    [message] = broker.sent("orders")
+    assert (message.priority, message.ordering_key, message.delay_seconds) == ("high", "o-1", 2 * 86_400)
 
 
 async def test_a_failed_assertion_lists_what_was_sent():

@@ -8,6 +8,7 @@ from tests.support import Server, with_packages
 REQUIREMENTS = Path(__file__).parent / "schemathesis.txt"
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,ignored_auth"
 EXAMPLES = 12
+STREAMS = "/runs/.+/events$"  # an answer that goes on for as long as somebody listens
 
 
 def test_the_server_keeps_to_its_document_whatever_it_is_sent(server: Server, tmp_path: Path):
@@ -22,6 +23,7 @@ def test_the_server_keeps_to_its_document_whatever_it_is_sent(server: Server, tm
         f"Authorization: Bearer {server.key}",
     ]
     command += ["--checks", CHECKS, "-n", str(EXAMPLES), "--no-color", "--seed", "1"]
+    command += ["--exclude-path-regex", STREAMS]
 
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False)
 

@@ -16,11 +16,18 @@ handler = "handlers:bill"
 max_attempts = 3
 backoff = { kind = "exponential", base_seconds = 2 }
 flush_on = "high"
+head_start_seconds = 60
+rate_limit = { messages = 100, per_seconds = 60 }
 
 [[queues.limits]]
 queue = "orders"
 max_backlog_messages = 1000
 retention = 600
+deduplicate_content = true
+
+[[queues.forwards]]
+queue = "orders"
+to = "statistics"
 """
 WRONG = """{
   // each entry is wrong in a way of its own
@@ -46,8 +53,8 @@ def test_wrangler_only_warns_of_the_keys_that_are_ours(wrangler, tmp_path):
 
     said = wrangler(f"queues list --config {file}")
 
-    assert 'Unexpected fields found in queues field: "limits"' in said
-    assert '"handler","max_attempts","backoff","flush_on"' in said
+    assert 'Unexpected fields found in queues field: "limits","forwards"' in said
+    assert '"handler","max_attempts","backoff","flush_on","head_start_seconds","rate_limit"' in said
     assert read_wrangler(file).warnings == ()
 
 

@@ -6,7 +6,9 @@ from millrace.catalog import Catalog
 from millrace.cli.apply import apply, attach_handlers, check_handlers, plan_file
 from millrace.cli.check import check_urls
 from millrace.clock import wall_ms
+from millrace.consumer import RateLimit
 from millrace.errors import ConfigurationError, InvalidQueueName, InvalidRequest
+from millrace.queue import Forward
 from millrace.resources.outbound import Outbound
 from millrace.sql.connection import prepare
 from millrace.sql.store import SqlStore
@@ -42,6 +44,8 @@ max_retries = 1
 max_attempts = 2
 backoff = { kind = "exponential", base_seconds = 2 }
 flush_on = "high"
+head_start_seconds = 60
+rate_limit = { messages = 100, per_seconds = 60 }
 dead_letter_queue = "dead"
 [[queues.consumers]]
 queue = "pulled"
@@ -55,6 +59,12 @@ secret_variable = "PUSH_SECRET"
 queue = "orders"
 max_backlog_messages = 5
 retention = 3600
+deduplication_seconds = 60
+deduplicate_content = true
+[[queues.forwards]]
+queue = "orders"
+to = "pulled"
+headers = { Gift = "yes" }
 """
 
 
@@ -67,6 +77,9 @@ async def test_a_file_makes_what_it_names_and_changes_nothing_the_second_time(ca
     orders, pushed = [await catalog.queue_named("acc", name) for name in ("orders", "pushed")]
     assert (orders.consumer.settings.max_retries, orders.consumer.settings.backoff.base_seconds) == (1, 2)
     assert (orders.settings.max_backlog_messages, orders.settings.message_retention_period) == (5, 3600)
+    assert (orders.settings.deduplication_seconds, orders.settings.deduplicate_content) == (60, True)
+    assert orders.settings.forwards == (Forward("pulled", {"Gift": "yes"}),)
+    assert orders.consumer.settings.rate_limit == RateLimit(100, 60)
     assert (orders.producers, orders.consumer.applied_by) == (("shop",), "shop")
     assert (pushed.consumer.url, pushed.consumer.secret) == ("https://example.com/in", SECRET)
     assert await catalog.queue_named("acc", "dead")
@@ -118,6 +131,7 @@ async def test_a_secret_that_the_file_does_not_name_is_made_once_and_stays(catal
 CONSUMER = '[[queues.consumers]]\nqueue = "q"\n'
 PUSH = f'{CONSUMER}type = "http_push"\nurl = "https://example.com"\n'
 LIMITS = '[[queues.limits]]\nqueue = "q"\n'
+FORWARDS = '[[queues.forwards]]\nqueue = "q"\n'
 NAME_RULE = (
     "is not valid; expected 1 to 63 lower-case letters, digits and '-', beginning and ending with a letter or digit."
 )
@@ -181,6 +195,39 @@ NAME_RULE = (
             f"{LIMITS}retention = 59\n",
             3,
             '"queues.limits[0].retention" is 59; expected a whole number from 60 to 1209600',
+        ),
+        (
+            f"{LIMITS}deduplication_seconds = 0\n",
+            3,
+            '"queues.limits[0].deduplication_seconds" is 0; expected a whole number from 1 to 86400',
+        ),
+        (
+            f"{CONSUMER}rate_limit = {{ messages = 0 }}\n",
+            3,
+            '"queues.consumers[0].rate_limit.messages" is 0; expected a whole number from 1 to 1000000',
+        ),
+        (
+            f"{CONSUMER}head_start_seconds = -1\n",
+            3,
+            '"queues.consumers[0].head_start_seconds" is -1; expected a whole number from 0 to 86400',
+        ),
+        (
+            f'{FORWARDS}to = "q"\n',
+            3,
+            '"queues.forwards[0].to" is "q", the queue itself; expected another queue',
+        ),
+        (
+            f'{FORWARDS}to = "r"\nheaders = {{ Gift = 1 }}\n',
+            1,
+            (
+                "\"queues.forwards[0]\": forwards has {'queue': 'r', 'headers': {'Gift': 1}}; expected "
+                "{'queue': a name, 'headers': names and values}: Expected `str`, got `int` - at `$.headers[...]`"
+            ),
+        ),
+        (
+            f'{FORWARDS}to = "Q"\n',
+            3,
+            f"\"queues.forwards[0].to\": Queue name 'Q' {NAME_RULE}",
         ),
         (
             f'{PUSH}secret_variable = "S"\n',

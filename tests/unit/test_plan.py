@@ -5,10 +5,11 @@ import pytest
 
 from millrace.cli.plan import SetConsumer, plan
 from millrace.consumer import make_consumer
-from millrace.queue import Queue, QueueSettings
+from millrace.queue import Forward, Queue, QueueSettings
 from tests.unit.wrangler_files import read_toml
 
 CONSUMER = '[[queues.consumers]]\nqueue = "q"\n'
+FORWARDS = '[[queues.forwards]]\nqueue = "a"\nto = "{}"\n'
 PUSH = f'{CONSUMER}type = "http_push"\nurl = "https://example.com/in?token=abc"\n'
 
 
@@ -91,12 +92,37 @@ class TestQueues:
             ),
             ("retention = 3600", {"message_retention_period": 3600}, []),
             ("", {"message_retention_period": 3600}, []),
+            (
+                "deduplication_seconds = 60\ndeduplicate_content = true",
+                {},
+                ["~ queue q: deduplication_seconds 300 -> 60, deduplicate_content false -> true"],
+            ),
+            ("deduplicate_content = true", {"deduplicate_content": True}, []),
+            ("", {"deduplicate_content": True}, []),
         ],
     )
     def test_limits_are_as_the_file_says_and_a_retention_it_does_not_name_stays(
         self, tmp_path, limits, settings, expected
     ):
         assert lines(tmp_path, f'[[queues.limits]]\nqueue = "q"\n{limits}\n', a_queue(**settings)) == expected
+
+    def test_a_queue_has_the_forwards_that_the_file_names_for_it(self, tmp_path):
+        text = FORWARDS.format("b") + FORWARDS.format("c")
+        settled = a_queue("a", forwards=(Forward("b"), Forward("c")))
+        other = a_queue("a", forwards=(Forward("b"), Forward("z")))
+        b, c = a_queue("b"), a_queue("c")
+
+        assert lines(tmp_path, text) == [
+            "+ queue a",
+            "+ queue b",
+            "+ queue c",
+            '~ queue a: forwards [] -> [{"queue":"b","headers":{}},{"queue":"c","headers":{}}]',
+        ]
+        assert lines(tmp_path, text, settled, b, c) == []
+        assert len(lines(tmp_path, text, other, b, c)) == 1
+
+    def test_forwards_of_a_queue_for_which_the_file_names_none_stay(self, tmp_path):
+        assert lines(tmp_path, CONSUMER, a_queue("q", a_consumer(), forwards=(Forward("b"),))) == []
 
     def test_limits_that_the_file_names_no_more_are_lifted_for_its_other_queues_only(self, tmp_path):
         q, other = a_queue("q", a_consumer(), max_backlog_messages=5), a_queue("other", max_backlog_messages=5)

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from millrace.batch import MessageBatch
-from millrace.message import Backlog, Lease, Message
+from millrace.message import HIGH, Backlog, Lease, Message
 from millrace.resources.answer import Answer
 from millrace.runtime.push_wire import PushFailed, encode_push, read_answer
 from millrace.settlement import Ack, Reject, Retry
@@ -46,6 +46,15 @@ def test_a_push_names_the_queue_the_backlog_and_each_message():
         ],
         "backlog": {"count": 5, "bytes": 100, "oldest_sent_at_ms": NOW_MS},
     }
+
+
+def test_a_push_tells_priority_and_ordering_key_where_there_are_any():
+    asked = message(priority=HIGH, ordering_key="o-1")
+
+    [plain, shown] = json.loads(encode_push(MessageBatch("orders", [message(), asked]), "p1"))["messages"]
+
+    assert (shown["priority"], shown["ordering_key"]) == ("high", "o-1")
+    assert not {"priority", "ordering_key"} & plain.keys()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from millrace.bindings import Env, QueueBinding
 from millrace.errors import ConfigurationError
 from millrace.handlers import as_call
-from millrace.message import Backlog, ContentType
+from millrace.message import HIGH, LOW, Backlog, ContentType
 from millrace.programs import load_module
 from millrace.python_workers import install, queue_handler_of
 from millrace.settlement import Ack, Reject, Retry
@@ -161,6 +161,25 @@ async def test_bindings_answer_to_both_spellings(run):
         (b"1", ContentType.JSON, 1, 3),
         (b"2", ContentType.JSON, 2, 3),
     ]
+
+
+async def test_what_is_ours_is_sent_and_read_in_both_spellings(run):
+    sent = await run(
+        """
+        from datetime import datetime, timezone
+
+        async def on_queue(batch, env, ctx):
+            message = batch.messages[0]
+            assert (message.priority, message.orderingKey, message.ordering_key) == ("normal", None, None)
+            at = datetime(2126, 12, 24, 18, tzinfo=timezone.utc)
+            await env.MY_QUEUE.send(1, sendAt=at, priority="high", orderingKey="o", dedupeKey="d", headers={"a": "b"})
+            await env.MY_QUEUE.sendBatch([{"body": 2, "send_at": at, "priority": "low", "headers": {"a": "b"}}])
+        """
+    )
+
+    [one], [two] = (messages for messages, _ in sent)
+    assert (one.send_at_ms, one.priority, one.ordering_key, one.dedupe_key) == (4953808800000, HIGH, "o", "d")
+    assert (two.send_at_ms, two.priority, two.headers) == (4953808800000, LOW, {"a": "b"})
 
 
 async def test_bodies_are_plain_values_that_know_to_py(run):

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from millrace.wrangler.file import ConsumerEntry, Producer, QueueLimits
+from millrace.wrangler.file import ConsumerEntry, ForwardEntry, Producer, QueueLimits
 from millrace.wrangler.reading import read_wrangler
 from tests.unit.wrangler_files import problems, read_json, read_toml, refusal, warnings, write
 
@@ -176,6 +176,31 @@ class TestProducersAndLimits:
         )
         assert file.warnings == ()
 
+    def test_doubles_and_forwards_are_read(self, tmp_path):
+        text = """\
+        [[queues.limits]]
+        queue = "a"
+        deduplication_seconds = 60
+        deduplicate_content = true
+        [[queues.forwards]]
+        queue = "a"
+        to = "b"
+        [[queues.forwards]]
+        queue = "a"
+        to = "c"
+        headers = { Gift = "yes" }
+        """
+
+        file = read_toml(tmp_path, text)
+
+        (limits,) = file.limits
+        assert (limits.deduplication_seconds, limits.deduplicate_content) == (60, True)
+        assert file.forwards == (
+            ForwardEntry(path="queues.forwards[0]", queue="a", to="b"),
+            ForwardEntry(path="queues.forwards[1]", queue="a", to="c", headers={"Gift": "yes"}),
+        )
+        assert file.warnings == ()
+
 
 class TestConsumers:
     @pytest.mark.parametrize(
@@ -208,6 +233,8 @@ class TestConsumers:
         handler = "handlers.py:bill"
         max_attempts = 3
         flush_on = "high"
+        head_start_seconds = 60
+        rate_limit = { messages = 100, per_seconds = 60 }
         backoff = { kind = "exponential", base_seconds = 2, factor = 2, cap_seconds = 3600, jitter = 0.1 }
         """
 
@@ -215,7 +242,13 @@ class TestConsumers:
 
         backoff = {"kind": "exponential", "base_seconds": 2, "factor": 2, "cap_seconds": 3600, "jitter": 0.1}
         assert file.consumers[0].handler == "handlers.py:bill"
-        assert file.consumers[0].settings == {"max_attempts": 3, "backoff": backoff, "flush_on": "high"}
+        assert file.consumers[0].settings == {
+            "max_attempts": 3,
+            "backoff": backoff,
+            "flush_on": "high",
+            "head_start_seconds": 60,
+            "rate_limit": {"messages": 100, "per_seconds": 60},
+        }
         assert file.warnings == ()
 
     def test_a_consumer_may_push_to_a_url(self, tmp_path):

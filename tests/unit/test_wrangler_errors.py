@@ -42,6 +42,18 @@ class TestProblems:
                 '"queues.limits[0]" should have a string "queue" field but got {"max_backlog_bytes":1}.',
             ),
             (
+                {"limits": [{"queue": "q", "deduplicate_content": 1}]},
+                '"queues.limits[0]" should, optionally, have a boolean "deduplicate_content" field but got {"queue":"q","deduplicate_content":1}.',
+            ),
+            (
+                {"forwards": [{"queue": "q"}]},
+                '"queues.forwards[0]" should have a string "to" field but got {"queue":"q"}.',
+            ),
+            (
+                {"forwards": [{"queue": "q", "to": "r", "headers": "all"}]},
+                '"queues.forwards[0]" should, optionally, have an object "headers" field but got {"queue":"q","to":"r","headers":"all"}.',
+            ),
+            (
                 {"limits": [{"queue": "q", "max_backlog_messages": None}]},
                 '"queues.limits[0]" should, optionally, have a number "max_backlog_messages" field but got {"queue":"q","max_backlog_messages":null}.',
             ),
@@ -65,6 +77,8 @@ class TestProblems:
             ("string", "flush_on", ["high"]),
             ("number", "max_attempts", "3"),
             ("object", "backoff", "exponential"),
+            ("object", "rate_limit", 100),
+            ("number", "head_start_seconds", "60"),
         ],
     )
     def test_a_value_of_the_wrong_type_is_an_error(self, tmp_path, kind, key, value):

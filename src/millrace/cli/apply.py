@@ -13,7 +13,7 @@ from millrace.cli.plan import (
     RemoveProducer,
     SetBacklogLimits,
     SetConsumer,
-    SetRetention,
+    SetSettings,
     plan,
 )
 from millrace.errors import ConfigurationError, QueueNameTaken
@@ -65,8 +65,8 @@ async def _change_queue(catalog: Catalog, queue: Queue, change: Change, secrets:
             await catalog.remove_producer(account_id, queue.id, script)
         case SetBacklogLimits(max_messages=max_messages, max_bytes=max_bytes):
             await catalog.set_backlog_limits(account_id, queue.id, max_messages, max_bytes)
-        case SetRetention(seconds=seconds):
-            await catalog.change(account_id, queue.id, settings={"message_retention_period": seconds})
+        case SetSettings(settings=settings):
+            await catalog.change(account_id, queue.id, settings=settings)
 
 
 async def check_handlers(

@@ -5,11 +5,14 @@ from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 
 from millrace import limits
+from millrace.cli.plan import forwards_of
+from millrace.cli.triggers import queue_of_program
 from millrace.consumer import check_dead_letters, check_push_url, make_consumer, make_consumer_settings
 from millrace.errors import InvalidInput, OutboundRefused
 from millrace.jsonc import dumps
 from millrace.names import check_queue_name
 from millrace.queue import QueueSettings, change_queue_settings, check_backlog_limits
+from millrace.runtime.cron import check_cron
 from millrace.wrangler.file import ConsumerEntry, QueueLimits, WranglerFile
 from millrace.wrangler.places import Problem
 from millrace.wrangler.shapes import SETTINGS
@@ -46,7 +49,7 @@ def check_urls(file: WranglerFile, check: Callable[[str], object]) -> None:
 
 
 def _problems(file: WranglerFile, secrets: Mapping[str, str]) -> Iterator[Problem]:
-    for entry in (*file.producers, *file.consumers, *file.limits):
+    for entry in (*file.producers, *file.consumers, *file.limits, *file.forwards):
         yield from _refused(f"{entry.path}.queue", "", check_queue_name, entry.queue)
     for consumer in file.consumers:
         yield from _settings_problems(consumer)
@@ -55,6 +58,8 @@ def _problems(file: WranglerFile, secrets: Mapping[str, str]) -> Iterator[Proble
             yield from _push_problems(consumer, secrets)
     for limit in file.limits:
         yield from _limits_problems(limit)
+    yield from _forwards_problems(file)
+    yield from _crons_problems(file)
 
 
 def _refused(path: str, word: str, check: Callable[..., object], *arguments: object) -> Iterator[Problem]:
@@ -69,6 +74,13 @@ def _refused(path: str, word: str, check: Callable[..., object], *arguments: obj
         else:
             path += begins[1]
             yield Problem(path, f'"{path}"{sentence[begins.end() :]}')
+
+
+def _crons_problems(file: WranglerFile) -> Iterator[Problem]:
+    for index, cron in enumerate(file.crons):
+        yield from _refused(f"{file.crons_path}[{index}]", "", check_cron, cron)
+    if file.crons and file.name is not None:
+        yield from _refused("name", "", queue_of_program, file.name)
 
 
 def _settings_problems(entry: ConsumerEntry) -> Iterator[Problem]:
@@ -105,11 +117,29 @@ def _check_secret(url: str, secret: str) -> None:
 
 
 def _limits_problems(limit: QueueLimits) -> Iterator[Problem]:
-    messages, size, seconds = limit.max_backlog_messages, limit.max_backlog_bytes, limit.retention_seconds
+    messages, size = limit.max_backlog_messages, limit.max_backlog_bytes
     yield from _refused(
         f"{limit.path}.max_backlog_messages", "max_backlog_messages", check_backlog_limits, messages, None
     )
     yield from _refused(f"{limit.path}.max_backlog_bytes", "max_backlog_bytes", check_backlog_limits, None, size)
-    if seconds is not None:
-        word = "message_retention_period"
-        yield from _refused(f"{limit.path}.retention", word, change_queue_settings, QueueSettings(), {word: seconds})
+    numbers = {
+        "retention": ("message_retention_period", limit.retention_seconds),
+        "deduplication_seconds": ("deduplication_seconds", limit.deduplication_seconds),
+    }
+    for key, (word, seconds) in numbers.items():
+        if seconds is not None:
+            yield from _refused(f"{limit.path}.{key}", word, change_queue_settings, QueueSettings(), {word: seconds})
+
+
+def _forwards_problems(file: WranglerFile) -> Iterator[Problem]:
+    """Tell of targets that are none; what is wrong with all forwards of a queue is told at the last of them."""
+    forwards, last = forwards_of(file), {entry.queue: entry for entry in file.forwards}
+    for entry in file.forwards:
+        refused = list(_refused(f"{entry.path}.to", "", check_queue_name, entry.to))
+        yield from refused
+        if entry.to == entry.queue:
+            sentence = f'"{entry.path}.to" is {dumps(entry.to)}, the queue itself; expected another queue'
+            yield Problem(f"{entry.path}.to", sentence)
+        elif not refused and entry is last[entry.queue]:
+            settings = {"forwards": forwards[entry.queue]}
+            yield from _refused(entry.path, "", change_queue_settings, QueueSettings(), settings)

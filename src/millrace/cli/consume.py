@@ -14,6 +14,7 @@ import msgspec
 
 from millrace import limits
 from millrace.bindings import Env
+from millrace.cli.environment import environment
 from millrace.cli.handlers import load_handlers
 from millrace.cli.prepare import prepare
 from millrace.cli.processes import run_processes
@@ -52,6 +53,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
 
 def run(arguments: argparse.Namespace) -> int:
     """Consume until a signal comes."""
+    environment()
     work = _read(arguments)
     if arguments.processes == 1:
         return _run_one(work)
@@ -115,7 +117,7 @@ async def consume(work: Work, parent: int | None = None) -> int:
         stack.callback(Watchdog(telemetry).stop)
         if not await _is_prepared(client, work, telemetry, stopping):
             return 0
-        env = _env(client, work.file)
+        env = env_of(client, work.file)
         consumers = [
             QueueConsumer(RemoteFeed(calls, queue), call, telemetry, env=env, handler_seconds=work.handler_seconds)
             for queue, call in work.calls.items()
@@ -156,8 +158,19 @@ async def _is_prepared(client: AsyncClient, work: Work, telemetry: Telemetry, st
         waiting.cancel()
 
 
-def _env(client: AsyncClient, file: WranglerFile | None) -> Env:
-    return client.bindings() if file is None else client.bindings(file=file)
+def env_of(client: AsyncClient, file: WranglerFile | None) -> Env:
+    """Make what handlers get as `env`; what only a server has is refused by its name."""
+    if file is None:
+        return client.bindings()
+    env, missing = client.bindings(file=file), {other.binding for other in file.others}
+
+    def refuse(name: str) -> None:
+        if name in missing:
+            raise AttributeError(
+                f"{name} is there for handlers of `millrace serve` only; here are queues and variables"
+            )
+
+    return Env(vars(env), refuse) if missing else env
 
 
 async def _run_until(stopping: asyncio.Event, consumers: Sequence[QueueConsumer]) -> None:

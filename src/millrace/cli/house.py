@@ -4,14 +4,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from millrace import __version__
+from millrace.access.cipher import MasterKey
 from millrace.access.keys import Key, Keys
+from millrace.access.secrets import Secrets
 from millrace.broker import Broker
 from millrace.catalog import Catalog
 from millrace.clock import Clock, wall_ms
+from millrace.coordination import sweep as coordination
 from millrace.handlers import Call
 from millrace.http import (
     accounts,
+    audit,
     consumers,
+    crons,
     health,
     keys,
     leases,
@@ -19,6 +24,9 @@ from millrace.http import (
     openapi,
     pages,
     queues,
+    redrive,
+    scheduled,
+    secrets,
     sql,
     subscriptions,
 )
@@ -37,16 +45,22 @@ from millrace.sql.store import SqlStore
 from millrace.subscriptions import Subscriptions
 from millrace.telemetry import Telemetry
 from millrace.views import Views
+from millrace.workflows import routes as workflow_routes
+
+MODULES = (queues, redrive, consumers, messages, scheduled, leases, subscriptions, accounts, keys, crons, audit)
 
 
 class House:
-    """Store, catalog, broker and keys of one process."""
+    """Store, catalog, broker, keys and secrets of one process."""
 
-    def __init__(self, store: SqlStore, telemetry: Telemetry, clock: Clock, outbound: Outbound) -> None:
+    def __init__(
+        self, store: SqlStore, telemetry: Telemetry, clock: Clock, outbound: Outbound, master_key: MasterKey
+    ) -> None:
         self.store, self.telemetry, self.clock, self.outbound = store, telemetry, clock, outbound
         self.catalog = Catalog(store, clock)
         self.broker = Broker(store, clock, telemetry)
         self.keys = Keys(store, clock)
+        self.secrets = Secrets(store, clock, master_key)
         self.room = WaitingRoom(store, self.catalog, self.broker, telemetry, clock)
         self.platform = Platform(store, self.catalog, self.broker, telemetry, clock, outbound)
         self._version: int | None = None
@@ -98,9 +112,11 @@ class House:
         open_routes = health.routes()
         views = [view for application in applications for view in application.views]
         routes: list[Route] = [route for application in applications for route in application.routes]
-        for module in (queues, consumers, messages, leases, subscriptions, accounts, keys):
+        for module in MODULES:
             routes += module.ROUTES
+        routes += secrets.routes(self.secrets)
         routes.append(sql.route(Views(self.store.path, self.clock, views)))
+        routes += workflow_routes.routes(self.platform)
         routes += book.routes()
         routes += pages.routes([*open_routes, *routes], __version__)
         routes.append(openapi.route([*open_routes, *routes], __version__))
@@ -112,6 +128,11 @@ class House:
             sockets=[socket for application in applications for socket in application.sockets],
             admissions={word: admit for application in applications for word, admit in application.admissions.items()},
         )
+
+    async def forget_ended(self) -> None:
+        """Remove locks, claims, keys and states whose time is over, in chunks."""
+        while await coordination.sweep(self.store, self.clock()):
+            pass
 
     async def notice_others(self) -> None:
         """Look keys and queues up anew after another process has written to the file."""

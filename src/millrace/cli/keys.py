@@ -1,7 +1,6 @@
 """`millrace keys …`: over HTTP, or in a data directory, also beside the server that runs on it."""
 
 import argparse
-import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable
@@ -12,15 +11,14 @@ import msgspec
 
 from millrace.access.keys import Key, Keys
 from millrace.access.scopes import Role
-from millrace.cli.applications import SCHEMAS
+from millrace.cli.directory import in_directory
 from millrace.cli.printing import print_json, print_lines, print_table
 from millrace.client.objects import KeyObject
 from millrace.client.synchronous import Client
-from millrace.clock import clock_after
+from millrace.clock import Clock
 from millrace.config import read_settings
 from millrace.errors import Forbidden, KeyNotFound
 from millrace.http.keys import key_object
-from millrace.sql.directory import prepare_directory
 from millrace.sql.store import SqlStore
 
 T = TypeVar("T")
@@ -75,7 +73,9 @@ def _create_in(arguments: argparse.Namespace, secret: str | None) -> KeyObject:
     queues = tuple(arguments.queues) if arguments.queues else None
     key, shown = _in_directory(
         arguments.data,
-        lambda keys: keys.create(account, Role(arguments.role), queues=queues, secret=secret, is_test=arguments.test),
+        lambda keys: keys.create(
+            account, Role(arguments.role), queues=queues, tenant=arguments.tenant, secret=secret, is_test=arguments.test
+        ),
     )
     return _object(key, shown)
 
@@ -83,7 +83,12 @@ def _create_in(arguments: argparse.Namespace, secret: str | None) -> KeyObject:
 def _create_remotely(arguments: argparse.Namespace, secret: str | None) -> KeyObject:
     with _client(arguments) as client:
         return client.create_key(
-            arguments.role, account=arguments.account, queues=arguments.queues, secret=secret, is_test=arguments.test
+            arguments.role,
+            account=arguments.account,
+            queues=arguments.queues,
+            tenant=arguments.tenant,
+            secret=secret,
+            is_test=arguments.test,
         )
 
 
@@ -110,20 +115,12 @@ async def _revoke(keys: Keys, key_id: str, account: str | None) -> None:
 
 
 def _in_directory(folder: Path, act: Callable[[Keys], Awaitable[T]]) -> T:
-    """Open the store of a data directory for one act; a server may be running on it."""
+    async def run(store: SqlStore, clock: Clock) -> T:
+        keys = Keys(store, clock)
+        await keys.load()
+        return await act(keys)
 
-    async def run() -> T:
-        prepared = prepare_directory(folder, SCHEMAS)
-        clock = clock_after(prepared.last)
-        store = SqlStore(str(prepared.database), clock, schemas=SCHEMAS)
-        try:
-            keys = Keys(store, clock)
-            await keys.load()
-            return await act(keys)
-        finally:
-            await store.close()
-
-    return asyncio.run(run())
+    return in_directory(folder, run)
 
 
 def _client(arguments: argparse.Namespace) -> Client:

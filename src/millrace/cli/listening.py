@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import uvicorn
 
 from millrace.errors import ConfigurationError
-from millrace.http.app import Door
+from millrace.http.cors import ASGIApp
 from millrace.http.protocol import Protocol
 from millrace.runtime.waits import at_most
 
@@ -45,7 +45,7 @@ def address_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def make_server(door: Door, stopping: asyncio.Event) -> uvicorn.Server:
+def make_server(door: ASGIApp, stopping: asyncio.Event) -> uvicorn.Server:
     """Make the HTTP server, which ends once `stopping` is set."""
     return _Server(
         stopping,

@@ -11,8 +11,8 @@ import msgspec
 
 from millrace.consumer import Consumer, make_consumer
 from millrace.jsonc import dumps
-from millrace.queue import Queue
-from millrace.wrangler.file import ConsumerEntry, WranglerFile
+from millrace.queue import Forward, Queue
+from millrace.wrangler.file import ConsumerEntry, QueueLimits, WranglerFile
 
 SCRIPT = "local"  # the script name of consumers whose file has no name
 
@@ -62,10 +62,10 @@ class SetBacklogLimits(Change, frozen=True, kw_only=True):
     max_bytes: int | None
 
 
-class SetRetention(Change, frozen=True, kw_only=True):
-    """Keep messages for so long."""
+class SetSettings(Change, frozen=True, kw_only=True):
+    """Change these settings of the queue, in the API's spelling."""
 
-    seconds: int
+    settings: Mapping[str, Any]
 
 
 def plan(file: WranglerFile, queues: Sequence[Queue], secrets: Mapping[str, str]) -> tuple[Change, ...]:
@@ -77,7 +77,7 @@ def plan(file: WranglerFile, queues: Sequence[Queue], secrets: Mapping[str, str]
         *_set_consumers(file, present, secrets),
         *_producers(file, present),
         *_limits(file, present),
-        *_retentions(file, present),
+        *_settings(file, present),
     )
 
 
@@ -101,8 +101,16 @@ def consumer_arguments(entry: ConsumerEntry, script: str) -> dict[str, Any]:
 
 def named_queues(file: WranglerFile) -> list[str]:
     """Give the queues that the file names, dead-letter queues aside."""
-    entries = (*file.producers, *file.consumers, *file.limits)
-    return list(dict.fromkeys(entry.queue for entry in entries))
+    entries = (*file.producers, *file.consumers, *file.limits, *file.forwards)
+    return list(dict.fromkeys([*(entry.queue for entry in entries), *(entry.to for entry in file.forwards)]))
+
+
+def forwards_of(file: WranglerFile) -> dict[str, list[dict[str, Any]]]:
+    """Give the forwards that the file names by queue, as the API has them."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for entry in file.forwards:
+        found.setdefault(entry.queue, []).append({"queue": entry.to, "headers": entry.headers})
+    return found
 
 
 def _new_queues(file: WranglerFile, present: Mapping[str, Queue]) -> Iterator[Change]:
@@ -204,13 +212,24 @@ def _limits(file: WranglerFile, present: Mapping[str, Queue]) -> Iterator[Change
             yield SetBacklogLimits(queue=name, line=line, max_messages=max_messages, max_bytes=max_bytes)
 
 
-def _retentions(file: WranglerFile, present: Mapping[str, Queue]) -> Iterator[Change]:
-    """Set the retention that the file names; where it names none, the queue keeps its own."""
-    for limit in file.limits:
-        before, after = _queue(present, limit.queue).settings.message_retention_period, limit.retention_seconds
-        if after is not None and before != after:
-            line = f"~ queue {limit.queue}: message_retention_period {_shown(before)} -> {after}"
-            yield SetRetention(queue=limit.queue, line=line, seconds=after)
+def _settings(file: WranglerFile, present: Mapping[str, Queue]) -> Iterator[Change]:
+    """Set the settings that the file names; where it names none, the queue keeps its own."""
+    wanted: dict[str, dict[str, Any]] = {limit.queue: _named_settings(limit) for limit in file.limits}
+    for name, forwards in forwards_of(file).items():
+        wanted.setdefault(name, {})["forwards"] = tuple(Forward(**forward) for forward in forwards)
+    for name, after in wanted.items():
+        before = msgspec.structs.asdict(_queue(present, name).settings)
+        if differences := ", ".join(_differences(before, after)):
+            yield SetSettings(queue=name, line=f"~ queue {name}: {differences}", settings=after)
+
+
+def _named_settings(limit: QueueLimits) -> dict[str, Any]:
+    settings = {
+        "message_retention_period": limit.retention_seconds,
+        "deduplication_seconds": limit.deduplication_seconds,
+        "deduplicate_content": limit.deduplicate_content,
+    }
+    return {key: value for key, value in settings.items() if value is not None}
 
 
 def _queue(present: Mapping[str, Queue], name: str) -> Queue:

@@ -1,26 +1,17 @@
-"""`millrace queues …`: queues and their messages, over HTTP."""
+"""`millrace queues …`: queues themselves, over HTTP."""
 
 import argparse
-import os
-import sys
 import time
-from collections.abc import Sequence
 
-import msgspec
-
+from millrace.cli.clients import client_of, moment_of, report
 from millrace.cli.printing import counted, print_json, print_lines, print_table, shortened
-from millrace.client.deliveries import Delivery, Peeked
 from millrace.client.objects import ConsumerObject, ConsumerSettings, QueueObject, QueueSettings
-from millrace.client.synchronous import Client
-from millrace.errors import InvalidMessage
-from millrace.message import Backlog, check_json, decode_base64
-
-FAILED = 1
+from millrace.message import Backlog
 
 
 def list_queues(arguments: argparse.Namespace) -> int:
     """List the queues of the account."""
-    with _client(arguments) as client:
+    with client_of(arguments) as client:
         queues = list(client.queues())
     if arguments.json:
         print_json(queues)
@@ -43,11 +34,11 @@ def list_queues(arguments: argparse.Namespace) -> int:
 
 def info(arguments: argparse.Namespace) -> int:
     """Show a queue's settings, consumer and backlog."""
-    with _client(arguments) as client:
+    with client_of(arguments) as client:
         queue = client.queue(arguments.queue)
         metrics = client.metrics(queue["queue_id"])
     if arguments.json:
-        print_json({**queue, "metrics": _metrics(metrics)})
+        print_json({**queue, "metrics": metrics_of(metrics)})
     else:
         print_table((queue["queue_name"], ""), _info_rows(queue, metrics))
     return 0
@@ -55,93 +46,67 @@ def info(arguments: argparse.Namespace) -> int:
 
 def create(arguments: argparse.Namespace) -> int:
     """Create a queue."""
-    with _client(arguments) as client:
+    with client_of(arguments) as client:
         queue = client.create_queue(arguments.queue, **_settings(arguments))
-    return _report(arguments, queue, f"created queue {queue['queue_name']} ({queue['queue_id']})")
+    return report(arguments, queue, f"created queue {queue['queue_name']} ({queue['queue_id']})")
+
+
+def change(arguments: argparse.Namespace) -> int:
+    """Change settings of a queue."""
+    settings = _settings(arguments) | _feature_settings(arguments)
+    if not settings:
+        arguments.refuse("no setting is given; --help names them")
+    with client_of(arguments) as client:
+        queue = client.change_queue(arguments.queue, **settings)
+    return report(arguments, queue, f"changed {', '.join(settings)} of {queue['queue_name']}")
 
 
 def delete(arguments: argparse.Namespace) -> int:
     """Delete a queue."""
-    with _client(arguments) as client:
+    with client_of(arguments) as client:
         client.delete_queue(arguments.queue)
-    return _report(arguments, {"deleted": arguments.queue}, f"deleted queue {arguments.queue}")
-
-
-def send(arguments: argparse.Namespace) -> int:
-    """Send a message."""
-    body = _read_body(arguments)
-    with _client(arguments) as client:
-        backlog = client.send(arguments.queue, body, arguments.content_type, arguments.delay)
-    result = {"metadata": {"metrics": _metrics(backlog)}}
-    return _report(arguments, result, f"sent to {arguments.queue}, which holds {counted(backlog.count, 'message')}")
-
-
-def peek(arguments: argparse.Namespace) -> int:
-    """Show messages without taking them."""
-    with _client(arguments) as client:
-        messages = list(client.peek(arguments.queue, arguments.limit))
-    _print_messages(arguments, messages, "id")
-    return 0
-
-
-def pull(arguments: argparse.Namespace) -> int:
-    """Take messages under a lease."""
-    with _client(arguments) as client:
-        messages = client.receive(arguments.queue, arguments.batch_size, arguments.visibility_timeout_ms)
-    _print_messages(arguments, messages, "lease_id")
-    return 0
-
-
-def ack(arguments: argparse.Namespace) -> int:
-    """Acknowledge or retry leases; failed when one of them no longer counts."""
-    if arguments.delay is not None and not arguments.retry:
-        arguments.refuse("--delay goes with --retry; an acknowledged message is not delivered again")
-    leases = list(dict.fromkeys(arguments.leases))
-    with _client(arguments) as client:
-        if arguments.retry:
-            settled = client.settle(arguments.queue, retries=leases, delay_seconds=arguments.delay)
-        else:
-            settled = client.settle(arguments.queue, acks=leases)
-    done, verb = (settled.retry_count, "retried") if arguments.retry else (settled.ack_count, "acknowledged")
-    result = {"ackCount": settled.ack_count, "retryCount": settled.retry_count, "warnings": settled.warnings}
-    _report(arguments, result, f"{verb} {counted(done, 'message')}")
-    for lease, warning in settled.warnings.items():
-        print(f"millrace: {shortened(lease)}: {warning}", file=sys.stderr)
-    return FAILED if settled.warnings else 0
+    return report(arguments, {"deleted": arguments.queue}, f"deleted queue {arguments.queue}")
 
 
 def pause(arguments: argparse.Namespace) -> int:
     """Stop the delivery of a queue."""
-    with _client(arguments) as client:
+    with client_of(arguments) as client:
         queue = client.pause(arguments.queue)
-    return _report(arguments, queue, f"paused delivery of {queue['queue_name']}")
+    return report(arguments, queue, f"paused delivery of {queue['queue_name']}")
 
 
 def resume(arguments: argparse.Namespace) -> int:
     """Resume the delivery of a queue."""
-    with _client(arguments) as client:
+    with client_of(arguments) as client:
         queue = client.resume(arguments.queue)
-    return _report(arguments, queue, f"resumed delivery of {queue['queue_name']}")
+    return report(arguments, queue, f"resumed delivery of {queue['queue_name']}")
 
 
 def purge(arguments: argparse.Namespace) -> int:
     """Delete all messages of a queue."""
     if not arguments.force:
         arguments.refuse(f"purge deletes all messages of {arguments.queue} for good; add --force when that is meant")
-    with _client(arguments) as client:
+    with client_of(arguments) as client:
         queue = client.purge(arguments.queue)
-    return _report(arguments, queue, f"deleted all messages of {queue['queue_name']}")
+    return report(arguments, queue, f"deleted all messages of {queue['queue_name']}")
 
 
 def redrive(arguments: argparse.Namespace) -> int:
     """Move dead letters back."""
-    with _client(arguments) as client:
-        moved = client.redrive(arguments.queue)
-    return _report(arguments, {"redriven": moved}, f"moved {counted(moved, 'message')} back")
-
-
-def _client(arguments: argparse.Namespace) -> Client:
-    return Client.from_env(os.environ, url=arguments.url, token=arguments.token)
+    sent_after = moment_of(arguments, "--sent-after", arguments.sent_after)
+    sent_before = moment_of(arguments, "--sent-before", arguments.sent_before)
+    with client_of(arguments) as client:
+        moved = client.redrive(
+            arguments.queue,
+            reason=arguments.reason,
+            origin=arguments.origin,
+            sent_after=sent_after,
+            sent_before=sent_before,
+            ids=arguments.ids,
+            limit=arguments.limit,
+            per_second=arguments.per_second,
+        )
+    return report(arguments, {"redriven": moved}, f"moved {counted(moved, 'message')} back")
 
 
 def _settings(arguments: argparse.Namespace) -> QueueSettings:
@@ -153,50 +118,36 @@ def _settings(arguments: argparse.Namespace) -> QueueSettings:
     return settings
 
 
-def _report(arguments: argparse.Namespace, result: object, sentence: str) -> int:
-    if arguments.json:
-        print_json(result)
-    else:
-        print_lines(sentence)
-    return 0
+def _feature_settings(arguments: argparse.Namespace) -> QueueSettings:
+    settings: QueueSettings = {}
+    if arguments.deduplication_seconds is not None:
+        settings["deduplication_seconds"] = arguments.deduplication_seconds
+    if arguments.deduplicate_content is not None:
+        settings["deduplicate_content"] = arguments.deduplicate_content == "on"
+    if arguments.forward_to is not None or arguments.no_forwards:
+        settings["forwards"] = [{"queue": name} for name in arguments.forward_to or ()]
+    if arguments.forward_only is not None:
+        settings["forward_only"] = arguments.forward_only == "on"
+    if arguments.auto_redrive_after is not None or arguments.no_auto_redrive:
+        settings["auto_redrive"] = _auto_redrive(arguments)
+    elif arguments.auto_redrive_times is not None:
+        arguments.refuse("--auto-redrive-times goes with --auto-redrive-after")
+    return settings
 
 
-def _read_body(arguments: argparse.Namespace) -> object:
-    """Give the body as the client takes it: JSON exactly as it was typed, a string, or bytes."""
-    typed = arguments.body
-    raw = sys.stdin.buffer.read() if typed == "-" else typed.encode("utf-8", "surrogateescape")
-    try:
-        return _body(raw, arguments.content_type)
-    except InvalidMessage as error:
-        arguments.refuse(str(error))
-        raise
+def _auto_redrive(arguments: argparse.Namespace) -> dict[str, int] | None:
+    if arguments.auto_redrive_after is None:
+        return None
+    return {"after_seconds": arguments.auto_redrive_after, "max_times": arguments.auto_redrive_times or 1}
 
 
-def _body(raw: bytes, content_type: str) -> object:
-    if content_type == "bytes":
-        return decode_base64(b"".join(raw.split()).decode("latin-1"))
-    if content_type == "text":
-        try:
-            return raw.decode()
-        except UnicodeDecodeError as error:
-            raise InvalidMessage(f"body is not UTF-8: {error}") from None
-    try:
-        return msgspec.Raw(check_json(raw))
-    except InvalidMessage as error:
-        raise InvalidMessage(f"{error}; --text sends it as it is") from None
-
-
-def _print_messages(arguments: argparse.Namespace, messages: Sequence[Delivery | Peeked], naming: str) -> None:
-    if arguments.json:
-        print_json(messages)
-    elif not messages:
-        print_lines("no messages")
-    else:
-        rows = [
-            (getattr(message, naming), str(message.attempts), message.content_type, shortened(message.body))
-            for message in messages
-        ]
-        print_table((naming, "attempts", "type", "body"), rows)
+def metrics_of(backlog: Backlog) -> dict[str, int]:
+    """Show a backlog as the API does."""
+    return {
+        "backlog_count": backlog.count,
+        "backlog_bytes": backlog.bytes,
+        "oldest_message_timestamp_ms": backlog.oldest_sent_at_ms,
+    }
 
 
 def _info_rows(queue: QueueObject, backlog: Backlog) -> list[tuple[str, str]]:
@@ -210,11 +161,18 @@ def _info_rows(queue: QueueObject, backlog: Backlog) -> list[tuple[str, str]]:
         ("  retention", "without end" if retention is None else f"{retention} s"),
     ]
     rows += [
-        (f"  {name.replace('_', ' ')}", str(limit))
-        for name, limit in settings.items()
-        if name in ("max_backlog_messages", "max_backlog_bytes")
+        (f"  {name.replace('_', ' ')}", _shown(value))
+        for name, value in settings.items()
+        if name not in ("delivery_delay", "delivery_paused", "message_retention_period")
     ]
     return [*rows, ("  consumer", _consumer(queue)), ("  backlog", _backlog(backlog))]
+
+
+def _shown(value: object) -> str:
+    """Write a setting of ours on one line."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return str(value) if isinstance(value, int) else shortened(value)
 
 
 def _delivery(queue: QueueObject) -> str:
@@ -250,15 +208,6 @@ def _numbers(settings: ConsumerSettings) -> list[str]:
     told = [None if size is None else f"batches of {size}"]
     told.append(None if retries is None else f"retried up to {counted(retries, 'time')}")
     return [part for part in told if part]
-
-
-def _metrics(backlog: Backlog) -> dict[str, int]:
-    """Show a backlog as the API does."""
-    return {
-        "backlog_count": backlog.count,
-        "backlog_bytes": backlog.bytes,
-        "oldest_message_timestamp_ms": backlog.oldest_sent_at_ms,
-    }
 
 
 def _backlog(backlog: Backlog) -> str:

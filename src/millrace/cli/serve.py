@@ -8,48 +8,59 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from millrace import __version__
+from millrace.access.cipher import MasterKey
 from millrace.access.keys import Key, Keys
 from millrace.access.scopes import Role
+from millrace.cli.accounts import Newcomers
 from millrace.cli.applications import APPLICATIONS, SCHEMAS
 from millrace.cli.apply import check_handlers
 from millrace.cli.banner import Banner
 from millrace.cli.check import check_file, check_urls
+from millrace.cli.environment import environment
 from millrace.cli.furnish import furnish
 from millrace.cli.house import House
 from millrace.cli.listening import address_of, listen, make_server, raise_open_files
 from millrace.cli.load import load_app
 from millrace.cli.plan import plan
+from millrace.cli.scheduling import OWNER, make_scheduler
 from millrace.cli.signals import leave_behind, stop_on_signals
 from millrace.clock import Clock, clock_after
-from millrace.config import Settings, read_settings
-from millrace.errors import ConfigurationError, StoreRefused
+from millrace.config import Settings, read_settings, with_secrets
+from millrace.errors import ConfigurationError, StoreRefused, StoreUnavailable
 from millrace.http.app import Door
+from millrace.http.cors import with_origins
 from millrace.http.metrics import BOOKED, MetricsBook
 from millrace.logs import LINES, ForeignLogs, LogLines
 from millrace.platform import App
 from millrace.resources.outbound import Outbound
 from millrace.runtime.children import Children
+from millrace.runtime.leader import Leader
 from millrace.runtime.pushing import Pushing
 from millrace.runtime.reaper import Reaper
 from millrace.runtime.runner import Runner, Step
 from millrace.runtime.waiting import WaitingRoom
 from millrace.runtime.watchdog import Watchdog
+from millrace.sql.audit import chain
 from millrace.sql.directory import Prepared, find_damage, is_small, lock_directory, prepare_directory, read_queues
 from millrace.sql.store import SqlStore
 from millrace.telemetry import Telemetry
+from millrace.workflows.writes import sweep as forget_workflows
 from millrace.wrangler.file import WranglerFile
 from millrace.wrangler.finding import find_wrangler
 from millrace.wrangler.reading import read_wrangler
 
 REAPER_SECONDS = 1.0
 FOREIGN_CHANGE_SECONDS = 0.5
+CHAIN_SECONDS = 1.0
+FORGET_SECONDS = 60.0
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -59,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         return run_reloading()
     names = ("host", "port", "data", "environment", "app", "handler_seconds")
-    settings = read_settings(os.environ, {name: getattr(arguments, name) for name in names})
+    settings = read_settings(environment(), {name: getattr(arguments, name) for name in names})
     file = _read_file(arguments.config, settings)
     if arguments.dry_run:
         return _show_changes(settings, file)
@@ -113,9 +124,13 @@ async def serve(settings: Settings, file: WranglerFile | None, *, show_key: bool
         telemetry, book = _listened_to(lines)
         _check_integrity(prepared, telemetry, stack)
         house = await _open_house(settings, prepared, telemetry, clock, stack)
+        settings = with_secrets(settings, await house.secrets.of(settings.account_id))
         applications = [application.make(house.platform, settings) for application in APPLICATIONS]
         await check_handlers(house.catalog, settings.account_id, program.handlers, file, os.environ)
         furniture = await furnish(house, settings, file, program, applications, stack)
+        leader = Leader(house.store, clock, OWNER)
+        stack.push_async_callback(leader.resign)
+        scheduler = await make_scheduler(house, settings, furniture.crons, leader)
         new_secret = await _first_keys(house.keys, settings)  # a start that fails tells nobody of a key
         runner = Runner(furniture.consumers, telemetry)
         if program.handlers:
@@ -124,7 +139,11 @@ async def serve(settings: Settings, file: WranglerFile | None, *, show_key: bool
         banner = Banner(settings, address_of(listener), furniture.fed, new_secret, show_key=show_key)
         stopping = stop_on_signals(telemetry, lines)
         rooms = _Rooms(door, house.room, runner, furniture.children)
-        await _run(rooms, _steps(house, runner), listener, telemetry, stopping, banner)
+        steps = [
+            *_steps(house, runner, furniture.newcomers),
+            *([(0.0, scheduler.step)] if furniture.crons.triggers else []),
+        ]
+        await _run(rooms, steps, listener, telemetry, stopping, banner, settings.cors_origins)
     await leave_behind()
     return 0
 
@@ -143,25 +162,37 @@ async def _open_house(
 ) -> House:
     store = SqlStore(str(prepared.database), clock, schemas=SCHEMAS)
     stack.push_async_callback(store.close)
+    stack.push_async_callback(_chain_the_last, store)
     outbound = Outbound(settings.fetch_allow)
     stack.push_async_callback(outbound.aclose)
-    house = House(store, telemetry, clock, outbound)
+    house = House(store, telemetry, clock, outbound, MasterKey(settings.master_key, settings.data))
+    await house.secrets.check()
     await house.notice_others()
     return house
 
 
-def _steps(house: House, runner: Runner) -> list[Step]:
+def _steps(house: House, runner: Runner, newcomers: Newcomers) -> list[Step]:
     """Give what is done again and again beside the consumers, with the seconds between."""
     pushing = Pushing(house.store, house.catalog, runner, house.push_consumer)
 
     async def notice_changes() -> None:
         await house.notice_others()
+        for consumer in await newcomers.furnish():
+            runner.add(consumer)
         await pushing.follow()
 
     return [
         (REAPER_SECONDS, Reaper(house.store, house.clock, house.telemetry).sweep),
         (FOREIGN_CHANGE_SECONDS, notice_changes),
+        (CHAIN_SECONDS, partial(chain, house.store)),
+        (FORGET_SECONDS, partial(forget_workflows, house.platform)),
+        (FORGET_SECONDS, house.forget_ended),
     ]
+
+
+async def _chain_the_last(store: SqlStore) -> None:
+    with suppress(StoreUnavailable):  # then the next start does it
+        await chain(store)
 
 
 class _Rooms(NamedTuple):
@@ -195,9 +226,10 @@ async def _run(
     telemetry: Telemetry,
     stopping: asyncio.Event,
     banner: Banner,
+    origins: tuple[str, ...],
 ) -> None:
     """Serve until a signal; then stop receiving, finish, settle."""
-    server = make_server(rooms.door, stopping)
+    server = make_server(with_origins(rooms.door, origins) if origins else rooms.door, stopping)
     _spare_the_collector()
     rooms.runner.start(steps)
     serving = asyncio.create_task(server.serve(sockets=[listener]))

@@ -11,7 +11,7 @@ from millrace.message import Backlog, ContentType, decode_body
 Number = int | float  # the live API writes whole numbers as either
 
 
-class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One delivery of a message, under a lease. `attempts` counts deliveries, this one included.
 
     The body is what was sent: a JSON value, a string (text) or bytes (bytes, v8). JSON that cannot be read stays bytes.
@@ -37,7 +37,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 Leased = str | Delivery  # a lease id, or what has one
 
 
-class Peeked(msgspec.Struct, frozen=True, kw_only=True):
+class Peeked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A message as it waits; `ref` is for `discard`, `attempts` counts the deliveries so far."""
 
     id: str

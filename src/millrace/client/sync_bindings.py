@@ -6,6 +6,7 @@ from typing import Any, Unpack
 
 from millrace.bindings import SendOptions, make_outgoing, read_outgoing
 from millrace.errors import ConfigurationError
+from millrace.handlers.asking import Binding
 from millrace.message import Backlog, Outgoing
 
 Send = Callable[[list[Outgoing], float | None], Backlog]
@@ -15,7 +16,7 @@ Count = Callable[[], Backlog]
 KEYS = ("body", "content_type", "delay_seconds", *SendOptions.__annotations__)  # of a message of a batch
 
 
-class QueueBinding:
+class QueueBinding(Binding):
     """One queue, as a producer sees it. How a message gets there is passed in, and how its backlog is counted."""
 
     def __init__(self, send: Send, count: Count | None = None) -> None:

@@ -1,10 +1,11 @@
 # Generated from src/millrace/client/async_queues.py by scripts/sync_client.py; do not edit.
 """Queues and their consumers, as an account's owner manages them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import datetime
 from itertools import count
 from types import NoneType
-from typing import Unpack
+from typing import Any, Unpack
 
 from millrace import limits
 from millrace.client.answers import is_last
@@ -22,7 +23,7 @@ from millrace.client.objects import (
 from millrace.client.refusals import missing
 from millrace.client.sync_calls import Calls
 from millrace.client.sync_lookup import Lookup
-from millrace.client.wire import given
+from millrace.client.wire import at_ms, given, several
 from millrace.errors import ConsumerNotFound
 
 REDRIVE_SECONDS = 900  # all messages of a queue are moved before it answers
@@ -93,10 +94,39 @@ class Queues:
         body = {"delete_messages_permanently": True}
         return queue_of(self._lookup.manage("POST", queue, "/purge", body, type=Object))
 
-    def redrive(self, queue: str) -> int:
-        """Move dead letters back to the queues they came from; give how many. Cloudflare has no such call."""
-        moved = self._lookup.manage("POST", queue, "/redrive", type=Redriven, timeout=REDRIVE_SECONDS, once=True)
-        return moved.redriven
+    def redrive(
+        self,
+        queue: str,
+        *,
+        reason: str | None = None,
+        origin: str | None = None,
+        sent_after: datetime | None = None,
+        sent_before: datetime | None = None,
+        ids: Iterable[str] | None = None,
+        limit: int | None = None,
+        per_second: float | None = None,
+    ) -> int:
+        """Move dead letters back to the queues they came from; give how many. Cloudflare has no such call.
+
+        Args:
+            queue: Where they were buried.
+            reason: Only those whose reason has this text in it.
+            origin: Only those that came from the queue of this name.
+            sent_after: Only those that were first sent then or later; it has a time zone, as the next.
+            sent_before: Only those that were first sent earlier.
+            ids: Only these messages.
+            limit: At most so many.
+            per_second: Let so many become ready in each second, instead of all at once.
+        """
+        words = given(reason=reason, origin=origin, ids=None if ids is None else list(several("ids", ids)))
+        body = words | given(
+            sent_after=None if sent_after is None else at_ms("sent_after", sent_after),
+            sent_before=None if sent_before is None else at_ms("sent_before", sent_before),
+            limit=limit,
+            per_second=per_second,
+        )
+        more: dict[str, Any] = {"timeout": REDRIVE_SECONDS, "once": True}
+        return (self._lookup.manage("POST", queue, "/redrive", body or None, type=Redriven, **more)).redriven
 
     def consumer(self, queue: str) -> ConsumerObject | None:
         """Show a queue's consumer, if it has one."""

@@ -104,11 +104,12 @@ class Client(Queues, Messages):
         *,
         account: str | None = None,
         queues: Iterable[str] | None = None,
+        tenant: str | None = None,
         secret: str | None = None,
         is_test: bool = False,
     ) -> KeyObject:
         """Make a key; its secret is in the answer, this once."""
-        body = given(account=account, queues=list(queues) if queues else None, secret=secret)
+        body = given(account=account, queues=list(queues) if queues else None, tenant=tenant, secret=secret)
         answer = self._calls.call("POST", "/api/keys", {"role": role, "test": is_test, **body}, once=True)
         return key_of(read_answer(answer, Object))
 

@@ -30,7 +30,7 @@ class Context:
         It may be called from a plain function, too, which runs in a thread.
         """
         if inspect.isawaitable(awaitable):  # what a plain function sends is done already
-            self._awaited.append(asyncio.run_coroutine_threadsafe(_contained(awaitable), self._loop))
+            self._awaited.append(asyncio.run_coroutine_threadsafe(contained(awaitable), self._loop))
 
     async def finish(self) -> BaseException | None:
         """Wait for all that was given to `wait_until`, also meanwhile; give the first of their errors."""
@@ -86,7 +86,7 @@ def runner(function: Handler, first: str) -> Callable[[Any, Any], Awaitable[None
         context = Context()
         arguments = (given, env if is_async else for_thread(env), context)[:count]
         try:
-            await _contained(function(*arguments) if is_async else _in_thread(threads, function, arguments))
+            await contained(function(*arguments) if is_async else _in_thread(threads, function, arguments))
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError):
                 context.cancel()
@@ -112,10 +112,10 @@ def _plainly(function: Handler, arguments: tuple[Any, ...]) -> Any:
         raise RuntimeError("the handler raised StopIteration") from error
 
 
-async def _contained(awaitable: Awaitable[Any]) -> None:
+async def contained(awaitable: Awaitable[Any]) -> Any:
     """Let work of a handler end itself, but not the server, nor look as if the server had cancelled it."""
     try:
-        await awaitable
+        return await awaitable
     except Exception:
         raise
     except SystemExit as error:

@@ -1,7 +1,12 @@
 """Plain functions run in threads, where nothing can be awaited."""
 
 import asyncio
+import inspect
+from collections.abc import Awaitable
+from concurrent.futures import Future
 from typing import Any
+
+from millrace.handlers.asking import Binding
 
 
 def for_thread(env: Any) -> Any:
@@ -18,17 +23,37 @@ class _Waited:
         self._binding, self._loop = binding, loop
 
     def __getattr__(self, name: str) -> Any:
-        method = getattr(self._binding, name)
+        found = getattr(self._binding, name)
+        if not callable(found):
+            return found
 
         def waited(*arguments: Any, **named: Any) -> Any:
-            coroutine = method(*arguments, **named)
+            given = found(*map(_plain, arguments), **named)
+            if not inspect.isawaitable(given):
+                return self._shown(given)
             running = _running_loop()
             if running is self._loop:  # a decorator hid that the function is async after all
-                return coroutine
-            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-            return future.result() if running is None else asyncio.wrap_future(future)
+                return given
+            future: Future[Any] = asyncio.run_coroutine_threadsafe(_awaited(given), self._loop)
+            return self._shown(future.result()) if running is None else asyncio.wrap_future(future)
 
         return waited
+
+    def _shown(self, value: Any) -> Any:
+        """Have what a binding gives wait, too, where it has something to wait for."""
+        if isinstance(value, list):
+            return [self._shown(one) for one in value]
+        return _Waited(value, self._loop) if isinstance(value, Binding) else value
+
+
+async def _awaited(given: Awaitable[Any]) -> Any:
+    return await given
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return value._binding if isinstance(value, _Waited) else value  # noqa: SLF001 - our own
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

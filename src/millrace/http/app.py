@@ -11,7 +11,7 @@ import uuid_utils
 from millrace import limits
 from millrace.access.keys import Key
 from millrace.audit import ACTING, Actor
-from millrace.errors import MillraceError, QueueUnavailable, StoreUnavailable, Unauthenticated
+from millrace.errors import Forbidden, MillraceError, QueueUnavailable, StoreUnavailable, Unauthenticated
 from millrace.http.desk import Desk, check_reach
 from millrace.http.errors import body_of, headers_of, reply_to
 from millrace.http.request import ASGIReceive, Head, Request, check_length, read_body
@@ -97,6 +97,7 @@ class Door:
             route, params = self._sockets.find("GET", path)
             request = Request(key, path, scope["query_string"], params, head, receive)
             check_reach(request, route.scope)
+            self._check_tenant(key, path)
             ACTING.set(Actor(key.id, head.correlation_id))
             hold = self._holds[route.path]
             await line.hold(hold(self._desk, request, line), self._closing)
@@ -114,13 +115,24 @@ class Door:
         route, params = self._table.find(scope["method"], path)
         request = Request(key, path, scope["query_string"], params, head, receive)
         check_reach(request, route.scope)
+        self._check_tenant(key, path)
         ACTING.set(Actor(key.id, head.correlation_id))
         return route, request
+
+    def _check_tenant(self, key: Key, path: str) -> None:
+        """Keep a tenant's key to the applications that know tenants: queues as such are shared by all of them.
+
+        Raises:
+            Forbidden: it is another path.
+        """
+        if key.tenant is not None and _first_word(path) not in self._admissions:
+            known = ", ".join(f"/{word}" for word in sorted(self._admissions))
+            raise Forbidden(f"this key is limited to a tenant, and so to the routes below {known or 'no path'}")
 
     def _authenticate(self, authorization: bytes | None, scope: Any, path: str) -> Key:
         is_bearer = authorization is not None and authorization[: len(BEARER)].lower() == BEARER
         bearer = authorization[len(BEARER) :] if authorization is not None and is_bearer else None
-        admit = self._admissions.get(path[1:].partition("/")[0])
+        admit = self._admissions.get(_first_word(path)) if self._admissions else None
         if admit is not None:
             cookie = dict(scope["headers"]).get(b"cookie", b"")
             key = admit(Caller(scope["method"], path, scope["query_string"], bearer, cookie))
@@ -163,6 +175,10 @@ def is_loopback(host: str) -> bool:
 
 def _path_of(scope: Any) -> str:
     return SLASHES.sub("/", scope["raw_path"].decode("ascii", "replace"))
+
+
+def _first_word(path: str) -> str:
+    return path[1:].partition("/")[0]
 
 
 def _route_of(socket: Socket) -> Route:

@@ -41,6 +41,13 @@ class BackoffBody(msgspec.Struct, frozen=True):
     jitter: Annotated[float, Meta(ge=0, le=1)] | UnsetType = UNSET
 
 
+class RateLimitBody(msgspec.Struct, frozen=True):
+    """So many messages at most in each `per_seconds`, 1 if it is left out."""
+
+    messages: Annotated[float, Meta(ge=1, le=limits.RATE_MESSAGES, multiple_of=1)]
+    per_seconds: Annotated[float, Meta(gt=0, le=limits.RATE_SECONDS)] | UnsetType = UNSET
+
+
 class ConsumerSettingsBody(msgspec.Struct, frozen=True):
     """Settings of a consumer, each optional."""
 
@@ -55,6 +62,10 @@ class ConsumerSettingsBody(msgspec.Struct, frozen=True):
     max_attempts: Annotated[float, Meta(ge=1, le=limits.MAX_ATTEMPTS, multiple_of=1)] | None | UnsetType = UNSET
     backoff: BackoffBody | None | UnsetType = UNSET
     flush_on: Literal["high"] | None | UnsetType = UNSET
+    rate_limit: RateLimitBody | None | UnsetType = UNSET
+    head_start_seconds: Annotated[float, Meta(ge=0, le=limits.HEAD_START_SECONDS_MAX, multiple_of=1)] | UnsetType = (
+        UNSET
+    )
 
 
 class ConsumerBody(msgspec.Struct, frozen=True):

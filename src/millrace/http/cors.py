@@ -6,7 +6,7 @@ from typing import Any
 from millrace.http.request import ASGIReceive
 from millrace.http.sending import ASGISend
 
-App = Callable[[Any, ASGIReceive, ASGISend], Awaitable[None]]
+ASGIApp = Callable[[Any, ASGIReceive, ASGISend], Awaitable[None]]
 
 METHODS = b"GET, POST, PUT, PATCH, DELETE"
 HEADERS = b"authorization, content-type, idempotency-key, x-correlation-id"
@@ -14,7 +14,7 @@ EXPOSED = b"x-correlation-id, retry-after"
 REMEMBERED_SECONDS = b"600"
 
 
-def with_origins(app: App, origins: tuple[str, ...]) -> App:
+def with_origins(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:
     """Let pages of these origins call the application; `*` stands for all. Keys are asked for all the same."""
     allowed = {origin.rstrip("/").encode() for origin in origins}
 

@@ -1,18 +1,17 @@
-"""Cloudflare's envelope around results, and its shapes for queues, consumers and messages."""
+"""Cloudflare's envelope around results, and its shapes for queues and consumers."""
 
-import base64
 from collections.abc import Sequence
 from typing import Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from millrace import limits
 from millrace.backoff import Backoff
 from millrace.clock import iso_milliseconds
-from millrace.consumer import Consumer, ConsumerSettings
+from millrace.consumer import Consumer, ConsumerSettings, RateLimit
 from millrace.http.routes import Answer
-from millrace.message import Backlog, ContentType, Message
-from millrace.queue import Queue
+from millrace.queue import AutoRedrive, Queue, QueueSettings
 
 T = TypeVar("T")
 
@@ -39,71 +38,29 @@ class Success(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     result_info: PageInfo | UnsetType = UNSET
 
 
-class Metrics(msgspec.Struct, frozen=True):
-    """A queue's backlog; the oldest time is 0 when it is empty."""
+class ForwardObject(msgspec.Struct, frozen=True):
+    """Where copies go; `headers` when only messages that have these are copied."""
 
-    backlog_count: int
-    backlog_bytes: int
-    oldest_message_timestamp_ms: int
-
-
-class MetricsHolder(msgspec.Struct, frozen=True):
-    """Metrics, one level down."""
-
-    metrics: Metrics
-
-
-class Pushed(msgspec.Struct, frozen=True):
-    """The result of both push routes."""
-
-    metadata: MetricsHolder
-
-
-class PulledMessage(msgspec.Struct, frozen=True):
-    """One leased message; the body is base64 unless its content type is text."""
-
-    id: str
-    lease_id: str
-    attempts: int
-    timestamp_ms: int
-    body: str
-    metadata: dict[str, str]
-
-
-class Pulled(msgspec.Struct, frozen=True):
-    """The result of a pull."""
-
-    message_backlog_count: int
-    messages: list[PulledMessage]
-    metadata: MetricsHolder
-
-
-class PeekedMessage(msgspec.Struct, frozen=True):
-    """One message as it waits; `ref` names it for a purge."""
-
-    id: str
-    attempts: int
-    body: str
-    metadata: dict[str, str]
-    ref: str
-    timestamp_ms: int
-
-
-class Peeked(msgspec.Struct, frozen=True):
-    """The result of a peek; `cursor` goes into the next one, and is absent at the end."""
-
-    messages: list[PeekedMessage]
-    cursor: str | UnsetType = UNSET
+    queue: str
+    headers: dict[str, str] | UnsetType = UNSET
 
 
 class SettingsObject(msgspec.Struct, frozen=True):
-    """A queue's settings; a queue that keeps its messages without end shows no retention."""
+    """A queue's settings; a queue that keeps its messages without end shows no retention.
+
+    What follows the retention is ours, and there when it was set.
+    """
 
     delivery_delay: int
     delivery_paused: bool
     message_retention_period: int | UnsetType = UNSET
     max_backlog_messages: int | UnsetType = UNSET
     max_backlog_bytes: int | UnsetType = UNSET
+    deduplication_seconds: int | UnsetType = UNSET
+    deduplicate_content: bool | UnsetType = UNSET
+    forwards: list[ForwardObject] | UnsetType = UNSET
+    forward_only: bool | UnsetType = UNSET
+    auto_redrive: AutoRedrive | UnsetType = UNSET
 
 
 class BackoffObject(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,7 +76,7 @@ class BackoffObject(msgspec.Struct, frozen=True, kw_only=True):
 class ConsumerSettingsObject(msgspec.Struct, frozen=True, kw_only=True):
     """A consumer's settings in effect: a visibility timeout for http_pull, waiting time and concurrency for the others.
 
-    Those that are ours (`max_attempts`, `backoff`, `flush_on`) are there when they are set.
+    Those that are ours, from `max_attempts` on, are there when they are set.
     """
 
     batch_size: int
@@ -131,6 +88,8 @@ class ConsumerSettingsObject(msgspec.Struct, frozen=True, kw_only=True):
     max_attempts: int | UnsetType = UNSET
     backoff: BackoffObject | UnsetType = UNSET
     flush_on: Literal["high"] | UnsetType = UNSET
+    rate_limit: RateLimit | UnsetType = UNSET
+    head_start_seconds: int | UnsetType = UNSET
 
 
 class ConsumerObject(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,14 +145,8 @@ def page(items: Sequence[object], number: int, per_page: int) -> Answer:
     return Answer(_encode(Success(result=chosen, result_info=info)))
 
 
-def metrics(backlog: Backlog) -> Metrics:
-    """Show a backlog."""
-    return Metrics(backlog.count, backlog.bytes, backlog.oldest_sent_at_ms)
-
-
 def queue_object(queue: Queue) -> QueueObject:
     """Show a queue."""
-    settings = queue.settings
     return QueueObject(
         queue_id=queue.id,
         queue_name=queue.name,
@@ -204,13 +157,22 @@ def queue_object(queue: Queue) -> QueueObject:
         consumers=[consumer_object(queue, queue.consumer)] if queue.consumer else [],
         consumers_total_count=1 if queue.consumer else 0,
         jurisdiction=_or_unset(queue.jurisdiction),
-        settings=SettingsObject(
-            settings.delivery_delay,
-            settings.delivery_paused,
-            _or_unset(settings.message_retention_period),
-            _or_unset(settings.max_backlog_messages),
-            _or_unset(settings.max_backlog_bytes),
-        ),
+        settings=_queue_settings_object(queue.settings),
+    )
+
+
+def _queue_settings_object(given: QueueSettings) -> SettingsObject:
+    return SettingsObject(
+        given.delivery_delay,
+        given.delivery_paused,
+        _or_unset(given.message_retention_period),
+        _or_unset(given.max_backlog_messages),
+        _or_unset(given.max_backlog_bytes),
+        _unless(limits.DEDUPLICATION_SECONDS, given.deduplication_seconds),
+        given.deduplicate_content or UNSET,
+        [ForwardObject(to.queue, to.headers or UNSET) for to in given.forwards] or UNSET,
+        given.forward_only or UNSET,
+        _or_unset(given.auto_redrive),
     )
 
 
@@ -228,11 +190,11 @@ def consumer_object(queue: Queue, consumer: Consumer, *, secret: str | None = No
         secret=_or_unset(secret),
         dead_letter_queue=consumer.dead_letter_queue or "",
         created_on=iso_milliseconds(consumer.created_at_ms),
-        settings=_settings_object(consumer.settings, is_pulled=consumer.type == "http_pull"),
+        settings=_consumer_settings_object(consumer.settings, is_pulled=consumer.type == "http_pull"),
     )
 
 
-def _settings_object(given: ConsumerSettings, *, is_pulled: bool) -> ConsumerSettingsObject:
+def _consumer_settings_object(given: ConsumerSettings, *, is_pulled: bool) -> ConsumerSettingsObject:
     return ConsumerSettingsObject(
         batch_size=given.batch_size,
         max_retries=given.max_retries,
@@ -243,6 +205,8 @@ def _settings_object(given: ConsumerSettings, *, is_pulled: bool) -> ConsumerSet
         max_attempts=_or_unset(given.max_attempts),
         backoff=_backoff_object(given.backoff) if given.backoff else UNSET,
         flush_on=UNSET if is_pulled else _or_unset(given.flush_on),
+        rate_limit=_or_unset(given.rate_limit),
+        head_start_seconds=_unless(limits.HEAD_START_SECONDS, given.head_start_seconds),
     )
 
 
@@ -256,38 +220,12 @@ def _backoff_object(backoff: Backoff) -> BackoffObject:
     )
 
 
-def pulled_message(message: Message) -> PulledMessage:
-    """Show a leased message."""
-    return PulledMessage(
-        message.id, str(message.lease), message.attempts, message.sent_at_ms, _body(message), _metadata(message)
-    )
-
-
-def peeked_message(message: Message) -> PeekedMessage:
-    """Show a waiting message."""
-    return PeekedMessage(
-        message.id, message.attempts, _body(message), _metadata(message), message.ref, message.sent_at_ms
-    )
-
-
-def _body(message: Message) -> str:
-    if message.content_type == ContentType.TEXT:
-        return message.body.decode()
-    return base64.b64encode(message.body).decode()
-
-
-def _metadata(message: Message) -> dict[str, str]:
-    shown = {"CF-Content-Type": message.content_type, "CF-sourceMessageSource": message.source}
-    if message.headers:
-        shown.update(message.headers)
-    if message.origin_queue_id is not None:
-        shown["Millrace-Origin-Queue"] = message.origin_queue_id
-        shown["Millrace-Reason"] = message.reason or ""
-    return shown
-
-
 V = TypeVar("V")
 
 
 def _or_unset(value: V | None) -> V | UnsetType:
     return UNSET if value is None else value
+
+
+def _unless(default: V, value: V) -> V | UnsetType:
+    return UNSET if value == default else value

@@ -8,6 +8,7 @@ from millrace import errors
 from millrace.clock import iso_milliseconds
 
 CLOUDFLARE = "/client/v4"
+JOBS = "/jobs"
 RETRY_AFTER_SECONDS = 1
 
 
@@ -34,6 +35,7 @@ TABLE: dict[type[Exception], Reply] = {
     errors.BatchTooLarge: Reply(413, 10205),
     errors.BatchCountWrong: Reply(413, 10206),
     errors.EncodingRefused: Reply(415, 10208),
+    errors.MediaTypeRefused: Reply(415, 10208),
     errors.RequestTimedOut: Reply(408, 10208, retry=True),
     errors.RouteNotFound: Reply(404, 7003),
     errors.NotFound: Reply(404, 7003),
@@ -46,6 +48,7 @@ TABLE: dict[type[Exception], Reply] = {
     errors.ConsumerExists: Reply(409, 11004),
     errors.DeliveryPaused: Reply(409, 10252),
     errors.IdempotencyKeyReused: Reply(409, 10409),
+    errors.NotScheduled: Reply(409, 10253),
     errors.PullNotEnabled: Reply(405, 10405),
     errors.BacklogFull: Reply(429, 10251, retry=True),
     errors.Unauthenticated: Reply(401, 10000),
@@ -66,7 +69,10 @@ def reply_to(error: Exception) -> Reply:
 
 
 def body_of(error: Exception, path: str, now_ms: int, correlation_id: str) -> bytes:
-    """Write the error in the shape of the door: Cloudflare's envelope below /client/v4, ours elsewhere."""
+    """Write the error in the shape of the door: Cloudflare's envelope below /client/v4, ours elsewhere.
+
+    Below /jobs, `success` is beside it.
+    """
     reply = reply_to(error)
     sentence = INTERNAL_SENTENCE if reply is INTERNAL else _printable(str(error))
     if path == CLOUDFLARE or path.startswith(CLOUDFLARE + "/"):
@@ -80,16 +86,16 @@ def body_of(error: Exception, path: str, now_ms: int, correlation_id: str) -> by
     if reply.status == 503:
         sentence = "Queue service temporarily unavailable"
     code = getattr(error, "code", "INTERNAL_ERROR") if reply is not INTERNAL else "INTERNAL_ERROR"
-    return msgspec.json.encode(
-        {
-            "error": {
-                "code": code,
-                "message": sentence,
-                "timestamp": iso_milliseconds(now_ms),
-                "correlation_id": correlation_id,
-            }
+    refusal = {
+        "error": {
+            "code": code,
+            "message": sentence,
+            "timestamp": iso_milliseconds(now_ms),
+            "correlation_id": correlation_id,
         }
-    )
+    }
+    is_of_jobs = path == JOBS or path.startswith(JOBS + "/")
+    return msgspec.json.encode({"success": False, **refusal} if is_of_jobs else refusal)
 
 
 def headers_of(error: Exception) -> list[tuple[bytes, bytes]]:

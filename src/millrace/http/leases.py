@@ -24,16 +24,12 @@ from millrace.errors import (
     Unauthenticated,
 )
 from millrace.http.desk import Desk, queue_of
-from millrace.http.envelope import (
-    MetricsHolder,
-    Pulled,
-    metrics,
-    pulled_message,
-    success,
-)
-from millrace.http.messages import Delay, M
+from millrace.http.envelope import success
+from millrace.http.messages import M
+from millrace.http.outgoing import Delay
 from millrace.http.request import Request, Shape
 from millrace.http.routes import Answer, Route
+from millrace.http.shown import MetricsHolder, Pulled, metrics, pulled_message
 from millrace.message import Backlog, Lease
 from millrace.queue import Queue
 from millrace.runtime import window

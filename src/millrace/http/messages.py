@@ -1,6 +1,6 @@
 """Push, peek and purge by reference, as Cloudflare's v4 API has them."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -20,31 +20,15 @@ from millrace.errors import (
     QueueNotFound,
 )
 from millrace.http.desk import Desk, queue_of
-from millrace.http.envelope import (
-    Metrics,
-    MetricsHolder,
-    Peeked,
-    Pushed,
-    metrics,
-    peeked_message,
-    success,
-)
+from millrace.http.envelope import success
+from millrace.http.outgoing import Delay, PushBody, inherited_headers, outgoing
 from millrace.http.queues import Q
 from millrace.http.request import Request, Shape
 from millrace.http.routes import IDEMPOTENCY_KEY, Answer, Route
-from millrace.message import Backlog, ContentType, Outgoing, check_json, decode_base64
+from millrace.http.shown import Metrics, MetricsHolder, Peeked, Pushed, metrics, peeked_message
+from millrace.message import Backlog
 
 M = f"{Q}/{{queue_id}}/messages"
-
-Delay = Annotated[float, Meta(ge=0, le=limits.DELAY_SECONDS)]
-
-
-class PushBody(msgspec.Struct, frozen=True):
-    """One message; the body is any JSON value, a string (text) or base64 (bytes, v8)."""
-
-    body: msgspec.Raw
-    content_type: Literal["json", "text", "bytes", "v8"] | None = None
-    delay_seconds: Delay | None = None
 
 
 class PushBatchBody(msgspec.Struct, frozen=True):
@@ -80,10 +64,10 @@ class Discarded(msgspec.Struct, frozen=True):
     warnings: dict[str, str]
 
 
+ABOUT_MESSAGES = ("content_type", "send_at", "priority", "ordering_key", "dedupe_key", "headers")
 METADATA: tuple[tuple[str, Any], ...] = (
-    ("$.messages[].content_type", InvalidMessage),
-    ("$.messages[].delay_seconds", InvalidMessage),
-    ("$.content_type", InvalidMessage),
+    *((f"$.messages[].{name}", InvalidMessage) for name in ("delay_seconds", *ABOUT_MESSAGES)),
+    *((f"$.{name}", InvalidMessage) for name in ABOUT_MESSAGES),
 )
 PUSH = Shape(PushBody, parts=(*METADATA, ("$.delay_seconds", InvalidMessage)))
 PUSH_BATCH = Shape(PushBatchBody, parts=(*METADATA, ("$.delay_seconds", InvalidBatchDelay)))
@@ -94,9 +78,12 @@ DISCARD = Shape(DiscardBody, InvalidRequest)
 async def push(desk: Desk, request: Request) -> Answer:
     """Send one message; the answer comes when it is on disk."""
     queue = await queue_of(desk, request)
-    outgoing = _outgoing(PUSH.read(request.body))
-    _, backlog = await desk.broker.send(queue, outgoing, idempotency_key=request.head.idempotency_key)
-    return success(_pushed(backlog))
+    body: PushBody = PUSH.read(request.body)
+    message = outgoing(body, inherited_headers(request.head))
+    sent = await desk.broker.send(queue, message, idempotency_key=request.head.idempotency_key)
+    if body.send_at is None:
+        return success(_pushed(sent.backlog))
+    return success(Pushed(MetricsHolder(metrics(sent.backlog)), sent.id, sent.ref or UNSET))
 
 
 async def push_batch(desk: Desk, request: Request) -> Answer:
@@ -105,9 +92,10 @@ async def push_batch(desk: Desk, request: Request) -> Answer:
     body: PushBatchBody = PUSH_BATCH.read(request.body)
     if len(body.messages) > limits.BATCH_MESSAGES:
         raise BatchCountWrong(f"the batch has {len(body.messages)} messages; expected 1 to {limits.BATCH_MESSAGES}")
-    outgoing = [_outgoing(message) for message in body.messages]
+    inherited = inherited_headers(request.head)
+    messages = [outgoing(message, inherited) for message in body.messages]
     backlog = await desk.broker.send_batch(
-        queue, outgoing, delay_seconds=body.delay_seconds, idempotency_key=request.head.idempotency_key
+        queue, messages, delay_seconds=body.delay_seconds, idempotency_key=request.head.idempotency_key
     )
     return success(_pushed(backlog))
 
@@ -138,30 +126,11 @@ async def show_metrics(desk: Desk, request: Request) -> Answer:
     return success(metrics(await desk.broker.backlog(await queue_of(desk, request))))
 
 
-def _outgoing(given: PushBody) -> Outgoing:
-    content_type = ContentType(given.content_type or "json")
-    raw = bytes(given.body)
-    if content_type is ContentType.JSON:
-        body = check_json(raw)
-    else:
-        text = _string(raw, content_type)
-        body = text.encode() if content_type is ContentType.TEXT else decode_base64(text)
-    return Outgoing(body=body, content_type=content_type, delay_seconds=given.delay_seconds, source="http")
-
-
-def _string(raw: bytes, content_type: ContentType) -> str:
-    try:
-        text: str = msgspec.json.decode(raw, type=str)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidMessage(f"body of content type {content_type} is not a string: {error}") from None
-    return text
-
-
 def _pushed(backlog: Backlog) -> Pushed:
     return Pushed(MetricsHolder(metrics(backlog)))
 
 
-HEADERS = {"Idempotency-Key": IDEMPOTENCY_KEY}
+HEADERS = {"Idempotency-Key": IDEMPOTENCY_KEY, "traceparent": {"type": "string"}}
 SENDS = (BodyDoesNotFit, InvalidMessage, MessageTooLarge, BacklogFull, QueueNotFound, IdempotencyKeyReused)
 
 ROUTES = [

@@ -9,7 +9,6 @@ from millrace import limits
 from millrace.access.scopes import Scope
 from millrace.clock import iso_milliseconds
 from millrace.errors import (
-    Forbidden,
     InvalidQueueName,
     InvalidQueueSettings,
     InvalidRequest,
@@ -20,17 +19,33 @@ from millrace.http.desk import Desk, queue_of
 from millrace.http.envelope import QueueObject, page, queue_object, success
 from millrace.http.request import Request, Shape
 from millrace.http.routes import PAGE, PER_PAGE, Answer, Route
+from millrace.message import HEADER_NAME
 from millrace.names import QUEUE_NAME
 
 Q = "/client/v4/accounts/{account_id}/queues"
 
 QueueName = Annotated[str, Meta(extra_json_schema={"pattern": f"^{QUEUE_NAME.pattern}$"})]
+HeaderName = Annotated[str, Meta(pattern=f"^{HEADER_NAME.pattern}$")]
 # Whole numbers may be written as 10.0, as the Python SDK does with what it has read.
 DelaySeconds = Annotated[float, Meta(ge=0, le=limits.DELAY_SECONDS, multiple_of=1)]
 
 
+class ForwardBody(msgspec.Struct, frozen=True):
+    """A queue that gets a copy of each message, or of those that have all these headers."""
+
+    queue: QueueName
+    headers: dict[HeaderName, str] | UnsetType = UNSET
+
+
+class AutoRedriveBody(msgspec.Struct, frozen=True):
+    """After how long a buried message goes back by itself, and how often at most."""
+
+    after_seconds: Annotated[float, Meta(ge=0, le=limits.RETENTION_SECONDS_MAX, multiple_of=1)]
+    max_times: Annotated[float, Meta(ge=1, le=limits.REDRIVE_TIMES, multiple_of=1)] | UnsetType = UNSET
+
+
 class SettingsBody(msgspec.Struct, frozen=True):
-    """Settings of a queue, each optional."""
+    """Settings of a queue, each optional. What follows the retention is ours."""
 
     delivery_delay: DelaySeconds | UnsetType = UNSET
     delivery_paused: bool | UnsetType = UNSET
@@ -38,6 +53,13 @@ class SettingsBody(msgspec.Struct, frozen=True):
         Annotated[float, Meta(ge=limits.RETENTION_SECONDS_MIN, le=limits.RETENTION_SECONDS_MAX, multiple_of=1)]
         | UnsetType
     ) = UNSET
+    deduplication_seconds: (
+        Annotated[float, Meta(ge=1, le=limits.DEDUPLICATION_SECONDS_MAX, multiple_of=1)] | UnsetType
+    ) = UNSET
+    deduplicate_content: bool | UnsetType = UNSET
+    forwards: Annotated[list[ForwardBody], Meta(max_length=limits.FORWARDS)] | UnsetType = UNSET
+    forward_only: bool | UnsetType = UNSET
+    auto_redrive: AutoRedriveBody | None | UnsetType = UNSET
 
 
 class CreateQueue(msgspec.Struct, frozen=True):
@@ -68,12 +90,6 @@ class PurgeStatus(msgspec.Struct, frozen=True):
     completed: str | UnsetType = UNSET
 
 
-class Redriven(msgspec.Struct, frozen=True):
-    """How many messages went back to where they came from."""
-
-    redriven: int
-
-
 SETTINGS = (("$.settings", InvalidQueueSettings),)
 CREATE = Shape(CreateQueue, InvalidRequest, SETTINGS)
 CHANGE = Shape(ChangeQueue, InvalidRequest, SETTINGS)
@@ -84,6 +100,7 @@ async def create_queue(desk: Desk, request: Request) -> Answer:
     """Create a queue."""
     body: CreateQueue = CREATE.read(request.body)
     request.key.check_queue(body.queue_name)
+    _check_forwards(request, body.settings)
     queue = await desk.catalog.create(
         request.key.account_id, body.queue_name, named(body.settings), jurisdiction=body.jurisdiction
     )
@@ -119,10 +136,18 @@ async def _change(desk: Desk, request: Request, *, replace: bool) -> Answer:
     queue = await queue_of(desk, request)
     if body.queue_name is not None:
         request.key.check_queue(body.queue_name)
+    _check_forwards(request, body.settings)
     queue = await desk.catalog.change(
         queue.account_id, queue.id, name=body.queue_name, settings=named(body.settings), replace=replace
     )
     return success(queue_object(queue))
+
+
+def _check_forwards(request: Request, settings: SettingsBody | None) -> None:
+    """Refuse copies into queues beyond the key."""
+    if settings is not None and settings.forwards is not UNSET:
+        for forward in settings.forwards:
+            request.key.check_queue(forward.queue)
 
 
 async def delete_queue(desk: Desk, request: Request) -> Answer:
@@ -147,14 +172,6 @@ async def purge_status(desk: Desk, request: Request) -> Answer:
         return success(PurgeStatus())
     at = iso_milliseconds(queue.purge_started_at_ms)
     return success(PurgeStatus(at, at))
-
-
-async def redrive_queue(desk: Desk, request: Request) -> Answer:
-    """Move buried messages back to the queues they came from."""
-    queue = await queue_of(desk, request)
-    if request.key.queues is not None:
-        raise Forbidden("redriven messages go to queues beyond this key's limit; use a key to all queues")
-    return success(Redriven(await desk.broker.redrive(queue)))
 
 
 def named(settings: msgspec.Struct | None) -> dict[str, Any]:
@@ -182,7 +199,5 @@ ROUTES = [
     Route(method="POST", path=f"{Q}/{{queue_id}}/purge", handle=purge_queue, scope=Scope.PURGE, takes=PURGE,
           gives=QueueObject, refuses=(InvalidRequest, QueueNotFound)),
     Route(method="GET", path=f"{Q}/{{queue_id}}/purge", handle=purge_status, scope=Scope.READ, gives=PurgeStatus,
-          refuses=(QueueNotFound,)),
-    Route(method="POST", path=f"{Q}/{{queue_id}}/redrive", handle=redrive_queue, scope=Scope.MANAGE, gives=Redriven,
           refuses=(QueueNotFound,)),
 ]  # fmt: skip

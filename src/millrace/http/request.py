@@ -20,7 +20,7 @@ from millrace.errors import (
     RequestTooLarge,
 )
 
-PLACE = re.compile(r"at `(\$[^`]*)`")  # where in the body, as the decoder tells it
+PLACE = re.compile(r"(?:at|in) `(\$[^`]*)`")  # where in the body, as the decoder tells it
 INDEX = re.compile(r"\[[^\]]*\]")
 
 ASGIReceive = Callable[[], Awaitable[Any]]

@@ -1,20 +1,23 @@
-"""Finding the queue handler of a Python Worker and making a handler of ours out of it."""
+"""Finding the handlers of a Python Worker, of queues and of crons, and making handlers of ours out of them."""
 
 import inspect
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from millrace.batch import MessageBatch
 from millrace.errors import ConfigurationError
 from millrace.handlers import Context, Handler
 from millrace.handlers.signatures import arguments_of
-from millrace.python_workers.views import CURRENT, WorkerBatch, WorkerContext, WorkerEnv
+from millrace.python_workers.views import CURRENT, WorkerBatch, WorkerContext, WorkerController, WorkerEnv
 
 Find = Callable[[WorkerContext, WorkerEnv], Callable[..., Any]]
 
 EXPECTED = (
     "expected a class Default(WorkerEntrypoint) with `async def queue(self, batch)`, or on_queue(batch, env, ctx)"
+)
+EXPECTED_SCHEDULED = (
+    "expected a class Default(WorkerEntrypoint) with `async def scheduled(self, controller, env, ctx)`, "
+    "or on_scheduled(controller, env, ctx)"
 )
 
 
@@ -26,13 +29,31 @@ def queue_handler_of(module: ModuleType) -> Handler:
     Raises:
         ConfigurationError: there is none, there are several, or it cannot be called with (batch, env, ctx).
     """
-    entrypoint = _entrypoint_in(module)
+    entrypoint = _entrypoint_in(module, "queue")
     if entrypoint is not None:
         return handler_of(entrypoint)
     on_queue = getattr(module, "on_queue", None)
     if on_queue is None:
         raise ConfigurationError(f"{_place_of(module)} has no queue handler; {EXPECTED}")
-    return _handler(lambda ctx, env: on_queue, arguments_of(on_queue, "batch"))
+    return _handler(lambda ctx, env: on_queue, arguments_of(on_queue, "batch"), WorkerBatch)
+
+
+def scheduled_handler_of(module: ModuleType) -> Handler:
+    """Make a handler of crons of a Python Worker's module: of the method `scheduled`, or else of `on_scheduled`.
+
+    Raises:
+        ConfigurationError: there is none, there are several, or it cannot be called with (controller, env, ctx).
+    """
+    entrypoint = _entrypoint_in(module, "scheduled")
+    if entrypoint is not None:
+        method = entrypoint.scheduled
+        bound = method.__get__(object()) if inspect.isfunction(method) else method
+        count = arguments_of(bound, "controller")
+        return _handler(lambda ctx, env: entrypoint(ctx, env).scheduled, count, WorkerController)
+    on_scheduled = getattr(module, "on_scheduled", None)
+    if on_scheduled is None:
+        raise ConfigurationError(f"{_place_of(module)} has no handler of crons; {EXPECTED_SCHEDULED}")
+    return _handler(lambda ctx, env: on_scheduled, arguments_of(on_scheduled, "controller"), WorkerController)
 
 
 def handler_of(entrypoint: Any) -> Handler:
@@ -46,9 +67,9 @@ def handler_of(entrypoint: Any) -> Handler:
     if not callable(getattr(entrypoint, "queue", None)):
         raise ConfigurationError(f"{name} has no queue handler; {EXPECTED}")
     if not is_class:
-        return _handler(lambda ctx, env: entrypoint.queue, arguments_of(entrypoint.queue, "batch"))
+        return _handler(lambda ctx, env: entrypoint.queue, arguments_of(entrypoint.queue, "batch"), WorkerBatch)
     bound = entrypoint.queue.__get__(object()) if inspect.isfunction(entrypoint.queue) else entrypoint.queue
-    return _handler(lambda ctx, env: entrypoint(ctx, env).queue, arguments_of(bound, "batch"))
+    return _handler(lambda ctx, env: entrypoint(ctx, env).queue, arguments_of(bound, "batch"), WorkerBatch)
 
 
 class WorkerEntrypoint:
@@ -60,26 +81,29 @@ class WorkerEntrypoint:
         self.ctx, self.env = ctx, env
 
 
-def _handler(find: Find, count: int) -> Handler:
-    async def handle(batch: MessageBatch, env: Any, ctx: Context) -> None:
+def _handler(find: Find, count: int, view: Callable[[Any], object]) -> Handler:
+    async def handle(given: Any, env: Any, ctx: Context) -> None:
         worker_env, worker_ctx = WorkerEnv(env), WorkerContext(ctx)
         CURRENT.set((worker_env, worker_ctx))
-        queue = find(worker_ctx, worker_env)
-        result = queue(*(WorkerBatch(batch), worker_env, worker_ctx)[:count])
+        function = find(worker_ctx, worker_env)
+        result = function(*(view(given), worker_env, worker_ctx)[:count])
         if inspect.isawaitable(result):
             await result
 
     return handle
 
 
-def _entrypoint_in(module: ModuleType) -> type | None:
+def _entrypoint_in(module: ModuleType, method: str) -> Any:
+    """Give the class that has the method, or None."""
     default = getattr(module, "Default", None)
-    if isinstance(default, type) and hasattr(default, "queue"):
+    if isinstance(default, type) and hasattr(default, method):
         return default
-    found = [kind for kind in vars(module).values() if _is_entrypoint(kind, module) and hasattr(kind, "queue")]
+    found = [kind for kind in vars(module).values() if _is_entrypoint(kind, module) and hasattr(kind, method)]
     if len(found) > 1:
         names = ", ".join(kind.__name__ for kind in found)
-        raise ConfigurationError(f"{_place_of(module)} has several queue handlers: {names}; name one of them Default")
+        raise ConfigurationError(
+            f"{_place_of(module)} has several {method} handlers: {names}; name one of them Default"
+        )
     return found[0] if found else None
 
 

@@ -10,6 +10,13 @@ OPTIONS = {
     "content_type": "content_type",
     "delaySeconds": "delay_seconds",
     "delay_seconds": "delay_seconds",
+    "sendAt": "send_at",
+    "send_at": "send_at",
+    "priority": "priority",
+    "orderingKey": "ordering_key",
+    "ordering_key": "ordering_key",
+    "dedupeKey": "dedupe_key",
+    "dedupe_key": "dedupe_key",
     "headers": "headers",
 }
 NEW_WORD = re.compile(r"(?<=[a-z0-9])([A-Z])")

@@ -7,7 +7,9 @@ from functools import cached_property
 from typing import Any
 
 from millrace.batch import BatchMessage, MessageBatch
+from millrace.handlers.asking import Binding
 from millrace.message import Backlog
+from millrace.python_workers.other_bindings import WorkerBinding
 from millrace.python_workers.values import JsArray, JsDate, JsObject, options_of, shown, snake_case
 
 
@@ -65,16 +67,29 @@ class WorkerBatch(_View):
         self._seen.retry_all(**options_of(options, named, "delay_seconds"))
 
 
+class WorkerController(_View):
+    """One run of a cron: `cron`, `type` and `noRetry()` are ours."""
+
+    @property
+    def scheduled_time(self) -> int:
+        """When the run was due, in epoch milliseconds."""
+        due_ms: int = self._seen.scheduled_time_ms
+        return due_ms
+
+
+SENT_WITH = ("content_type", "delay_seconds", "send_at", "priority", "ordering_key", "dedupe_key", "headers")
+
+
 class WorkerQueue(_View):
     """One producer binding."""
 
     async def send(self, body: Any, options: Any = None, **named: Any) -> JsObject:
-        """Send one message, perhaps with `contentType` and `delaySeconds`."""
-        taken = options_of(options, named, "content_type", "delay_seconds", "headers")
+        """Send one message, perhaps with `contentType`, `delaySeconds` and what is ours, such as `sendAt`."""
+        taken = options_of(options, named, *SENT_WITH)
         return JsObject(metadata=_metadata(await self._seen.send(body, **taken)))
 
     async def send_batch(self, messages: Iterable[Mapping[str, Any]], options: Any = None, **named: Any) -> JsObject:
-        """Send messages, each with `body` and perhaps `contentType` and `delaySeconds`; all or none."""
+        """Send messages, each with `body` and perhaps the options of `send`; all or none."""
         taken = options_of(options, named, "delay_seconds")
         return JsObject(metadata=_metadata(await self._seen.send_batch(map(_outgoing, messages), **taken)))
 
@@ -100,7 +115,9 @@ class WorkerEnv:
         if name.startswith("__"):
             raise AttributeError(name)
         found = getattr(self._env, name)
-        return WorkerQueue(found) if hasattr(found, "send_batch") else shown(found)
+        if hasattr(found, "send_batch"):
+            return WorkerQueue(found)
+        return WorkerBinding(found) if isinstance(found, Binding) else shown(found)
 
 
 CURRENT: ContextVar[tuple[WorkerEnv, WorkerContext]] = ContextVar("current")
@@ -109,7 +126,7 @@ CURRENT: ContextVar[tuple[WorkerEnv, WorkerContext]] = ContextVar("current")
 def _outgoing(message: Mapping[str, Any]) -> dict[str, Any]:
     if "body" not in message:
         raise TypeError("a message of sendBatch has no body")
-    return {"body": message["body"], **options_of(message, {}, "content_type", "delay_seconds")}
+    return {"body": message["body"], **options_of(message, {}, *SENT_WITH)}
 
 
 def _metadata(backlog: Backlog | None) -> JsObject:

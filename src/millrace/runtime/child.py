@@ -21,7 +21,10 @@ from millrace import programs, python_workers
 from millrace.bindings import Env, QueueBinding
 from millrace.errors import MillraceError
 from millrace.handlers import Call, Handler, as_call
+from millrace.handlers.journal import AskedJournal, Journal
+from millrace.handlers.scheduled import as_scheduled_call
 from millrace.runtime import frames
+from millrace.runtime.bound import bind_others
 from millrace.runtime.faults import fault_of
 from millrace.runtime.frames import Program
 from millrace.runtime.link import Current, Link
@@ -56,7 +59,7 @@ async def _serve(link: Link) -> None:
         return
     link.write(frames.Loaded())
     queues = {name: QueueBinding(link.sender(name), link.counter(name)) for name in program.bindings}
-    env = Env({**program.variables, **queues})
+    env = Env({**program.variables, **queues, **bind_others(program.others, link.asker)})
     while isinstance(current := await arrived.get(), Current):
         link.write(await _handle(link, current, calls, env))
 
@@ -71,13 +74,31 @@ def _load(program: Program, link: Link) -> dict[str, Call] | frames.Failed:
             link.write(frames.Loading(key=key))
             calls[key] = as_call(cast(Handler, programs.load_object(reference, folder)))
         key = None
-        if program.main is not None:
+        if program.main_queues and program.main is not None:
             link.write(frames.Loading(key=None))
             call = as_call(python_workers.queue_handler_of(programs.load_module(folder / program.main)))
             calls.update(dict.fromkeys(program.main_queues, call))
+        if (key := program.crons_queue) is not None:
+            link.write(frames.Loading(key=key))
+            calls[key] = as_scheduled_call(_scheduled_handler(program, folder))
+        for key, class_name in program.workflows.items():
+            link.write(frames.Loading(key=key))
+            calls[key] = as_call(_workflow_handler(program, folder, class_name, AskedJournal(link.asker(key))))
     except BaseException as error:  # noqa: BLE001 - an import may do anything, exit() included
         return frames.Failed(key=key, sentence=_why(error))
     return calls
+
+
+def _scheduled_handler(program: Program, folder: Path) -> Handler:
+    if program.scheduled is not None:
+        return cast(Handler, programs.load_object(program.scheduled, folder))
+    assert program.main is not None, "crons without a handler of their own are for the Worker"
+    return python_workers.scheduled_handler_of(programs.load_module(folder / program.main))
+
+
+def _workflow_handler(program: Program, folder: Path, class_name: str, journal: Journal) -> Handler:
+    assert program.main is not None, "workflows are classes of the Worker"
+    return python_workers.workflow_handler_of(programs.load_module(folder / program.main), class_name, journal)
 
 
 def _why(error: BaseException) -> str:

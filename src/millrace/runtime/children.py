@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 from millrace.batch import MessageBatch
 from millrace.bindings import Count, Send
+from millrace.handlers.asking import Ask
 from millrace.runtime.faults import HandlerDied, error_of
 from millrace.runtime.frames import Done, Program
 from millrace.runtime.loop import run_every
 from millrace.runtime.memory import resident_bytes
-from millrace.runtime.process import NO_COUNTS, HandlerProcess, ProgramFailed, start_process
+from millrace.runtime.process import NO_ASKS, NO_COUNTS, HandlerProcess, ProgramFailed, start_process
 from millrace.settlement import Postpone, Retry
 from millrace.telemetry import Telemetry
 
@@ -36,7 +37,10 @@ class _Turn(NamedTuple):
 
 
 class Children:
-    """Up to `size` processes, started as they are needed. `sends` and `counts` are what the bindings do, by name."""
+    """Up to `size` processes, started as they are needed.
+
+    `sends` and `counts` are what the bindings of queues do, by name; `asks` answers for the other ones.
+    """
 
     def __init__(
         self,
@@ -48,9 +52,10 @@ class Children:
         memory_bytes: int = MEMORY_BYTES,
         counts: Mapping[str, Count] = NO_COUNTS,
         environ: Mapping[str, str] | None = None,
+        asks: Mapping[str, Ask] = NO_ASKS,
     ) -> None:
         self._program, self._sends, self._counts, self._telemetry = program, sends, counts, telemetry
-        self._environ = environ
+        self._environ, self._asks = environ, asks
         self._size, self._memory_bytes = size, memory_bytes
         self._all: set[HandlerProcess] = set()
         self._idle: list[HandlerProcess] = []  # the one used last stands last
@@ -221,7 +226,7 @@ class Children:
                 self._telemetry.emit("handler.unloadable", reason=str(error))
 
     async def _start_one(self) -> HandlerProcess:
-        process = await start_process(self._program, self._sends, self._counts, self._environ)
+        process = await start_process(self._program, self._sends, self._counts, self._environ, self._asks)
         self._all.add(process)
         process.end.add_done_callback(partial(self._ended, process))
         return process

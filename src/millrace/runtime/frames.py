@@ -1,8 +1,8 @@
 """What the server and a process of handlers say to each other: four bytes of length, then MessagePack.
 
-server → process    Program · then a Work for each batch · Sent answers a Send or Count · Ask · Leave
-process → server    Loading for each handler · Loaded or Failed · then a Done for each Work · Send · Count · Noted answers an Ask, and
-                    comes unasked while a batch takes its time
+server → process    Program · then a Work for each batch · Sent answers a Send or Count · Told answers a Call · Ask · Leave
+process → server    Loading for each handler · Loaded or Failed · then a Done for each Work · Send · Count · Call ·
+                    Noted answers an Ask, and comes unasked while a batch takes its time
 """
 
 from typing import Any, Literal
@@ -46,14 +46,20 @@ class Program(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The handlers of a file: what to import, and what their `env` holds.
 
     `folder` comes first on the module path. `handlers` are "module:function" by queue name. `main` is the file of a
-    Python Worker, which is given the batches of `main_queues`.
+    Python Worker, which is given the batches of `main_queues`. The runs of crons come by `crons_queue`; they are for
+    the function `scheduled`, or without one for the Worker. `workflows` are classes of the Worker by the queue of
+    their instances; `others` are bindings beside those of queues, with their kinds.
     """
 
     folder: str
     handlers: dict[str, str] = {}
     main: str | None = None
     main_queues: tuple[str, ...] = ()
+    crons_queue: str | None = None
+    scheduled: str | None = None
     bindings: tuple[str, ...] = ()
+    workflows: dict[str, str] = {}
+    others: dict[str, str] = {}
     variables: dict[str, Any] = {}
 
 
@@ -71,6 +77,15 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     number: int
     backlog: Backlog | None = None
+    error: str = ""
+    sentence: str = ""
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The end of a Call: what it gave, or the class of the error and its sentence."""
+
+    number: int
+    value: Any = None
     error: str = ""
     sentence: str = ""
 
@@ -137,8 +152,17 @@ class Count(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     binding: str
 
 
-Down = Program | Work | Sent | Ask | Leave
-Up = Loading | Loaded | Failed | Done | Noted | Send | Count
+class Call(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A call of a method of another binding, or of a workflow's journal."""
+
+    number: int
+    binding: str
+    method: str
+    arguments: dict[str, Any]
+
+
+Down = Program | Work | Sent | Told | Ask | Leave
+Up = Loading | Loaded | Failed | Done | Noted | Send | Count | Call
 
 _encoder = msgspec.msgpack.Encoder()
 

@@ -16,7 +16,8 @@ import msgspec
 from millrace import errors
 from millrace.batch import BatchMessage, MessageBatch
 from millrace.bindings import Count, Send
-from millrace.errors import BatchTooLarge, InvalidMessage
+from millrace.errors import BatchTooLarge, InvalidInput, InvalidMessage, TooLarge
+from millrace.handlers.asking import Ask
 from millrace.message import Backlog, Outgoing
 from millrace.runtime import frames
 from millrace.runtime.frames import FrameTooLarge, Spoken, pack, word_of
@@ -44,7 +45,7 @@ class Link:
         self._connection = connection
         self._writing = threading.Lock()
         self._numbers = itertools.count(1)
-        self._answers: dict[int, Future[Backlog]] = {}
+        self._answers: dict[int, Future[Any]] = {}
         self._told: Spoken | None = None
         self.current: Current | None = None
 
@@ -63,7 +64,8 @@ class Link:
 
         async def send(messages: list[Outgoing], delay_seconds: float | None) -> Backlog:
             number = next(self._numbers)
-            return await self._answer_to(number, _packed(number, binding, messages, delay_seconds))
+            backlog: Backlog = await self._answer_to(number, _packed(number, binding, messages, delay_seconds))
+            return backlog
 
         return send
 
@@ -72,13 +74,23 @@ class Link:
 
         async def count() -> Backlog:
             number = next(self._numbers)
-            return await self._answer_to(number, pack(frames.Count(number=number, binding=binding)))
+            backlog: Backlog = await self._answer_to(number, pack(frames.Count(number=number, binding=binding)))
+            return backlog
 
         return count
 
-    async def _answer_to(self, number: int, content: bytes) -> Backlog:
+    def asker(self, binding: str) -> Ask:
+        """Make the function by which another binding, or a workflow's journal, asks."""
+
+        async def ask(method: str, arguments: dict[str, Any]) -> Any:
+            number = next(self._numbers)
+            return await self._answer_to(number, _packed_call(number, binding, method, arguments))
+
+        return ask
+
+    async def _answer_to(self, number: int, content: bytes) -> Any:
         """Write a question and wait for the answer, in whatever loop this is called."""
-        answer = self._answers[number] = Future[Backlog]()
+        answer = self._answers[number] = Future[Any]()
         self._write(content)
         return await asyncio.wrap_future(answer)
 
@@ -105,7 +117,7 @@ class Link:
                 batch = MessageBatch(frame.queue, frame.messages, frame.backlog)
                 self._told, self.current = None, Current(frame.number, batch, list(batch.messages))
                 take(self.current)
-            case frames.Sent():
+            case frames.Sent() | frames.Told():
                 _answer(self._answers.pop(frame.number), frame)
             case frames.Ask():
                 self._tell(asked=True)
@@ -133,13 +145,23 @@ def _packed(number: int, binding: str, messages: list[Outgoing], delay_seconds: 
         raise InvalidMessage(f"the messages cannot be sent: {error}") from None
 
 
-def _answer(answer: Future[Backlog], sent: frames.Sent) -> None:
+def _packed_call(number: int, binding: str, method: str, arguments: dict[str, Any]) -> bytes:
+    """Give the frame of a Call; what is wrong with its values is told to who calls."""
+    try:
+        return pack(frames.Call(number=number, binding=binding, method=method, arguments=arguments))
+    except FrameTooLarge as error:
+        raise TooLarge(f"what {method} is given is too large: {error}") from None
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise InvalidInput(f"what {method} is given cannot be sent: {error}") from None
+
+
+def _answer(answer: Future[Any], given: frames.Sent | frames.Told) -> None:
     if not answer.set_running_or_notify_cancel():  # the handler waits for it no more
         return
-    if sent.backlog is not None:
-        answer.set_result(sent.backlog)
-        return
-    answer.set_exception(_error(sent.error, sent.sentence))
+    if given.error:
+        answer.set_exception(_error(given.error, given.sentence))
+    else:
+        answer.set_result(given.backlog if isinstance(given, frames.Sent) else given.value)
 
 
 def _error(name: str, sentence: str) -> Exception:
@@ -147,4 +169,4 @@ def _error(name: str, sentence: str) -> Exception:
     kind = getattr(errors, name, None)
     if isinstance(kind, type) and issubclass(kind, errors.MillraceError):
         return kind(sentence)
-    return RuntimeError(f"the server could not send: {name}: {sentence}")
+    return RuntimeError(f"the server could not do it: {name}: {sentence}")

@@ -16,6 +16,7 @@ import msgspec
 from millrace.batch import MessageBatch
 from millrace.bindings import Count, Send
 from millrace.errors import ConfigurationError, InvalidMessage
+from millrace.handlers.asking import Ask
 from millrace.message import Backlog, Lease, Outgoing
 from millrace.runtime import frames
 from millrace.runtime.faults import HandlerDied
@@ -27,6 +28,7 @@ END_SECONDS = 1.0
 LEAVE_SECONDS = 5.0
 STANDARD_ERROR = 2
 NO_COUNTS: Mapping[str, Count] = {}
+NO_ASKS: Mapping[str, Ask] = {}
 NO_LEASE = Lease(0, 0)  # receipts are the server's business
 
 
@@ -43,6 +45,7 @@ async def start_process(
     sends: Mapping[str, Send],
     counts: Mapping[str, Count] = NO_COUNTS,
     environ: Mapping[str, str] | None = None,
+    asks: Mapping[str, Ask] = NO_ASKS,
 ) -> "HandlerProcess":
     """Start a process and have it load the program.
 
@@ -65,7 +68,7 @@ async def start_process(
                 env=environ,
             )
         loop = asyncio.get_running_loop()
-        _, process = await loop.create_unix_connection(lambda: HandlerProcess(system, sends, counts), sock=ours)
+        _, process = await loop.create_unix_connection(lambda: HandlerProcess(system, sends, counts, asks), sock=ours)
     except BaseException:
         ours.close()  # a process that sees this ends itself
         raise
@@ -76,8 +79,10 @@ async def start_process(
 class HandlerProcess(asyncio.Protocol):
     """A process and the connection to it. `end` is done when it is gone, and says how that came."""
 
-    def __init__(self, system: Process, sends: Mapping[str, Send], counts: Mapping[str, Count]) -> None:
-        self._system, self._sends, self._counts = system, sends, counts
+    def __init__(
+        self, system: Process, sends: Mapping[str, Send], counts: Mapping[str, Count], asks: Mapping[str, Ask]
+    ) -> None:
+        self._system, self._sends, self._counts, self._asks = system, sends, counts, asks
         self._incoming = frames.Incoming(frames.Up)
         self._transport: asyncio.Transport | None = None
         self._closed = asyncio.Event()
@@ -235,7 +240,7 @@ class HandlerProcess(asyncio.Protocol):
                 self._noted = frame
                 if frame.asked:
                     self._answered.set()
-            case frames.Send() | frames.Count():
+            case frames.Send() | frames.Count() | frames.Call():
                 task = asyncio.create_task(self._answer(frame))
                 self._answering.add(task)
                 task.add_done_callback(self._answering.discard)
@@ -244,13 +249,24 @@ class HandlerProcess(asyncio.Protocol):
             case frames.Loaded() | frames.Failed():
                 self._loaded.set_result(frame)
 
-    async def _answer(self, frame: frames.Send | frames.Count) -> None:
+    async def _answer(self, frame: frames.Send | frames.Count | frames.Call) -> None:
+        answer: frames.Sent | frames.Told
         try:
-            answer = frames.Sent(number=frame.number, backlog=await self._carry_out(frame))
+            if isinstance(frame, frames.Call):
+                value = await self._asks[frame.binding](frame.method, frame.arguments)
+                answer = frames.Told(number=frame.number, value=value)
+            else:
+                answer = frames.Sent(number=frame.number, backlog=await self._carry_out(frame))
         except Exception as error:  # noqa: BLE001 - it is the handler's, who sees it as if it had sent by itself
             name = InvalidMessage.__name__ if isinstance(error, msgspec.DecodeError) else type(error).__name__
-            answer = frames.Sent(number=frame.number, error=name, sentence=str(error))
-        self._write(answer)
+            kind = frames.Told if isinstance(frame, frames.Call) else frames.Sent
+            answer = kind(number=frame.number, error=name, sentence=str(error))
+        try:
+            self._write(answer)
+        except FrameTooLarge as error:
+            self._write(
+                frames.Told(number=frame.number, error="TooLarge", sentence=f"the answer is too large: {error}")
+            )
 
     async def _carry_out(self, frame: frames.Send | frames.Count) -> Backlog:
         if isinstance(frame, frames.Count):

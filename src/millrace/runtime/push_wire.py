@@ -46,6 +46,8 @@ class Pushed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     content_type: str
     body: Any
     headers: dict[str, str] | None = None
+    priority: str = "normal"
+    ordering_key: str | None = None
 
 
 class Push(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,6 +130,8 @@ def _pushed(message: BatchMessage) -> Pushed:
         content_type=message.content_type,
         body=_body(message),
         headers=message.headers or None,
+        priority=message.priority,
+        ordering_key=message.ordering_key,
     )
 
 

@@ -16,7 +16,9 @@ def of(consumer: Consumer | None, clock: Clock) -> IsReady | None:
         return None
     settings = consumer.settings
 
-    def is_open(count: int, ready_since_ms: int) -> bool:
+    def is_open(count: int, ready_since_ms: int, is_urgent: bool) -> bool:  # noqa: FBT001 - as the store calls it
+        if is_urgent and settings.flush_on == "high":
+            return True
         return is_ready(
             count,
             ready_since_ms,

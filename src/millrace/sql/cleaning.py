@@ -1,11 +1,14 @@
 """Cleaning: what becomes of messages that nobody receives, in chunks that never hold the writer for long."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from millrace import limits
-from millrace.sql import queues
+from millrace.audit import Entry, following, shown_ids
+from millrace.sql import audit, queues
+from millrace.sql.ordering import free
 from millrace.sql.queues import QueueState, load
-from millrace.sql.settling import move, settle_lapsed
+from millrace.sql.settling import settle_lapsed
 from millrace.sql.transaction import Transaction
 from millrace.store import Cleared
 
@@ -30,8 +33,16 @@ def bury_lapsed(tx: Transaction, now_ms: int) -> list[Cleared]:
     return cleared
 
 
-def expire(tx: Transaction, queue_id: str, now_ms: int, after_key: int) -> tuple[list[Cleared], int | None]:
-    """Remove one chunk of expired messages; give them, and the key to go on after.
+class Expired(NamedTuple):
+    """What one chunk has removed, the key to go on after, and when the first of what it has left expires."""
+
+    cleared: list[Cleared]
+    after_key: int | None
+    next_at_ms: int | None
+
+
+def expire(tx: Transaction, queue_id: str, now_ms: int, after_key: int) -> Expired:
+    """Remove one chunk of expired messages.
 
     Arrival orders the table, and nothing is kept from before it was sent, so the scan ends at the first message
     that is too young to have expired.
@@ -41,11 +52,15 @@ def expire(tx: Transaction, queue_id: str, now_ms: int, after_key: int) -> tuple
     rows = tx.fetch("in_order", (max(after_key, state.first_key), state.end_key, limits.ROWS_PER_TRANSACTION))
     old = [row for row in rows if row[1] <= expired_before_ms]
     expired = [row for row in old if row[2] <= expired_before_ms]
+    left = [row[2] for row in old if row[2] > expired_before_ms] + [row[1] for row in rows[len(old) :]]
     tx.apply_many("remove", [(row[0],) for row in expired])
     state.add(-len(expired), -sum(row[3] for row in expired))
+    for ordering_key in [row[4] for row in expired if row[4] is not None and row[5] is None]:
+        free(tx, state, ordering_key, now_ms)
     state.save(tx)
     state.note_cleared("message.expired", len(expired))
-    return state.cleared, old[-1][0] if len(old) == limits.ROWS_PER_TRANSACTION else None
+    go_on_after = old[-1][0] if len(old) == limits.ROWS_PER_TRANSACTION else None
+    return Expired(state.cleared, go_on_after, min(left) + state.retention_ms if left else None)
 
 
 def sweep(tx: Transaction) -> int:
@@ -60,40 +75,57 @@ def sweep(tx: Transaction) -> int:
     return len(swept) + 1
 
 
-def redrive(tx: Transaction, queue_id: str, now_ms: int, after_key: int) -> tuple[int, int | None]:
-    """Move one chunk of buried messages back to where they came from."""
-    state = load(tx, queue_id)
-    bindings = {
-        "after_key": max(after_key, state.first_key),
-        "end_key": state.end_key,
-        "now_ms": now_ms,
-        "limit": limits.ROWS_PER_TRANSACTION,
-    }
-    rows = tx.fetch("buried", bindings)
-    origins: dict[str, QueueState | None] = {}
-    moved = 0
-    for key, origin_queue_id, size in rows:
-        if origin_queue_id not in origins:
-            origins[origin_queue_id] = queues.find(tx, origin_queue_id)
-        origin = origins[origin_queue_id]
-        if origin is not None:
-            move(tx, state, origin, key, size, now_ms, None, None)
-            moved += 1
-    for origin in origins.values():
-        if origin is not None:
-            origin.save(tx)
-    state.save(tx)
-    return moved, rows[-1][0] if len(rows) == limits.ROWS_PER_TRANSACTION else None
-
-
-def discard(tx: Transaction, queue_id: str, refs: Sequence[tuple[int, str]]) -> list[bool]:
+def discard(
+    tx: Transaction, queue_id: str, refs: Sequence[tuple[int, str]], now_ms: int, entry: Entry | None = None
+) -> list[bool]:
     """Remove messages by key and id."""
+    return _take_out(tx, queue_id, "discard", list(refs), now_ms, entry)
+
+
+def cancel(
+    tx: Transaction, queue_id: str, refs: Sequence[tuple[int, str]], now_ms: int, entry: Entry | None = None
+) -> list[bool]:
+    """Remove, by key and id, messages that are scheduled."""
+    return _take_out(tx, queue_id, "cancel", [(*ref, now_ms) for ref in refs], now_ms, entry)
+
+
+def reschedule(
+    tx: Transaction, queue_id: str, ref: tuple[int, str], at_ms: int, now_ms: int, entry: Entry | None = None
+) -> bool:
+    """Give a message that is scheduled another time."""
+    state = load(tx, queue_id)
+    key, message_id = ref
+    bindings = {"at_ms": max(now_ms, at_ms), "key": key, "id": message_id, "now_ms": now_ms}
+    if not state.first_key < key < state.end_key or tx.fetch_one("reschedule", bindings) is None:
+        return False
+    tx.wake(queue_id)
+    if entry is not None:
+        audit.note(tx, following(entry, f"queue {state.queue.name}", {**shown_ids([message_id]), "at_ms": at_ms}))
+    return True
+
+
+def _take_out(
+    tx: Transaction,
+    queue_id: str,
+    statement: str,
+    wanted: Sequence[tuple[int | str, ...]],
+    now_ms: int,
+    entry: Entry | None,
+) -> list[bool]:
+    """Run a statement that removes one message, for each that is wanted; its bindings begin with key and id."""
     state = load(tx, queue_id)
     found = []
-    for key, message_id in refs:
-        row = tx.fetch_one("discard", (key, message_id)) if state.first_key < key < state.end_key else None
-        if row is not None:
-            state.add(-1, -row[0])
+    for bindings in wanted:
+        row = tx.fetch_one(statement, bindings) if state.first_key < int(bindings[0]) < state.end_key else None
         found.append(row is not None)
+        if row is None:
+            continue
+        size, ordering_key, due_at_ms = row
+        state.add(-1, -size)
+        if ordering_key is not None and due_at_ms is None:
+            free(tx, state, ordering_key, now_ms)
     state.save(tx)
+    removed = [str(bindings[1]) for bindings, was_there in zip(wanted, found, strict=True) if was_there]
+    if entry is not None and removed:
+        audit.note(tx, following(entry, f"queue {state.queue.name}", shown_ids(removed)))
     return found

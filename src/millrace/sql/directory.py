@@ -6,9 +6,9 @@ lost a volume or deleted a file, and a server must not begin anew as if nothing 
 
 import fcntl
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 import apsw
 import msgspec
@@ -21,6 +21,8 @@ from millrace.sql import queues
 from millrace.sql.connection import connect, prepare
 from millrace.sql.migrate import Schema, Version, versions
 from millrace.sql.transaction import Transaction
+
+T = TypeVar("T")
 
 DATABASE = "millrace.db"
 MARKER = "millrace.marker"
@@ -81,6 +83,26 @@ def read_queues(folder: Path, account_id: str) -> list[Queue]:
         connection = apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READONLY)
         try:
             return queues.all_of(Transaction(connection), account_id)
+        finally:
+            connection.close()
+    except apsw.Error as error:
+        raise StoreRefused(f"{folder}: {DATABASE} cannot be read: {error}") from error
+
+
+def read_database(folder: Path, fn: Callable[[Transaction], T]) -> T:
+    """Run `fn(tx)` on the database as it is at this moment, without changing or locking anything.
+
+    Raises:
+        StoreRefused: there is no database, or it cannot be read.
+    """
+    database = folder / DATABASE
+    if not database.exists():
+        raise StoreRefused(f"{folder}: there is no {DATABASE}; name the data directory of a server with --data")
+    try:
+        connection = apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READONLY)
+        try:
+            connection.execute("begin")
+            return fn(Transaction(connection))
         finally:
             connection.close()
     except apsw.Error as error:

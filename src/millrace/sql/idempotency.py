@@ -1,12 +1,15 @@
-"""Idempotency keys: a row for each that a send of the last day bore, written together with its messages."""
+"""Keys that keep messages from being stored twice: those of whole sends, and those of single messages.
 
-from collections.abc import Iterable
+A row for each that a send of the last day bore, written together with its messages.
+"""
+
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from millrace import limits
 from millrace.errors import IdempotencyKeyReused
-from millrace.idempotency import Once
+from millrace.idempotency import Once, dedupe_hash
 from millrace.message import Stamped
 from millrace.sql.transaction import Row, Transaction
 
@@ -17,8 +20,8 @@ EXPIRED_AT_ONCE = 250  # each row has an index page of its own: these hold the w
 class Ledger:
     """The keys that the sends of one group bear: read by one statement, written by another."""
 
-    def __init__(self, tx: Transaction, borne: Iterable[tuple[str, Once]]) -> None:
-        wanted = [(queue_id, once.key_hash.hex()) for queue_id, once in borne]
+    def __init__(self, tx: Transaction, borne: Iterable[tuple[str, bytes]]) -> None:
+        wanted = [(queue_id, key_hash.hex()) for queue_id, key_hash in borne]
         found = tx.fetch("earlier_sends", (msgspec.json.encode(wanted).decode(),)) if wanted else []
         self._known: dict[tuple[str, bytes], Row] = {(row[0], row[1]): row for row in found}
         self._new: list[Row] = []
@@ -35,16 +38,40 @@ class Ledger:
             )
         return str(row[3])
 
-    def note(self, queue_id: str, once: Once, first: Stamped) -> None:
+    def earlier(self, queue_id: str, messages: Sequence[Stamped], window_ms: int) -> list[str | None]:
+        """Give, for each message, the id of the one with the same deduplication key that came less than `window_ms` ago.
+
+        One that is further ahead in `messages` counts, too.
+        """
+        ids: list[str | None] = []
+        ahead: dict[str, str] = {}
+        for message in messages:
+            key, found = message.dedupe_key, None
+            if key is not None:
+                row = self._known.get((queue_id, dedupe_hash(key)))
+                recent = row is not None and row[4] > message.sent_at_ms - window_ms
+                found = str(row[3]) if row is not None and recent else ahead.get(key)
+                ahead.setdefault(key, message.id)
+            ids.append(found)
+        return ids
+
+    def note(self, queue_id: str, once: Once, first_id: str, now_ms: int) -> None:
         """Let a key stand for what is sent now, for those that follow in the group, too."""
-        row = (queue_id, once.key_hash, once.content_hash, first.id, first.sent_at_ms)
-        self._known[queue_id, once.key_hash] = row
-        self._new.append(row)
+        self._add((queue_id, once.key_hash, once.content_hash, first_id, now_ms))
+
+    def note_message(self, queue_id: str, message: Stamped) -> None:
+        """Let the message's deduplication key, if it has one, stand for it."""
+        if message.dedupe_key is not None:
+            self._add((queue_id, dedupe_hash(message.dedupe_key), b"", message.id, message.sent_at_ms))
 
     def save(self, tx: Transaction) -> None:
         """Write what was noted, if there is anything."""
         if self._new:
             tx.insert_many("note_send", self._new)
+
+    def _add(self, row: Row) -> None:
+        self._known[row[0], row[1]] = row
+        self._new.append(row)
 
 
 def expire(tx: Transaction, now_ms: int) -> int:

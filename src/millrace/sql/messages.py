@@ -1,50 +1,20 @@
-"""Sending, receiving and looking, as functions of an open transaction."""
+"""Receiving and looking, as functions of an open transaction."""
 
 from collections.abc import Sequence
 
 import msgspec
 
 from millrace import limits
-from millrace.errors import BacklogFull, DeliveryPaused, MillraceError
-from millrace.idempotency import Once
-from millrace.message import Backlog, Lease, Message, Stamped
+from millrace.errors import DeliveryPaused
+from millrace.message import HIGH, LOW, Backlog, Lease, Message
 from millrace.settlement import is_last_delivery
-from millrace.sql import queues
-from millrace.sql.idempotency import Ledger
-from millrace.sql.queues import LANE_SHIFT, QueueState, load
+from millrace.sql import limiting, queues
+from millrace.sql.queues import NEVER_MS, RANKED, QueueState, load
 from millrace.sql.settling import key_list, settle_lapsed
 from millrace.sql.transaction import Row, Transaction
-from millrace.store import IsReady, Received, Repeated, Stored
+from millrace.store import IsReady, Received
 
-
-class Sending(msgspec.Struct, frozen=True):
-    """One caller's messages for one queue."""
-
-    queue_id: str
-    messages: Sequence[Stamped]
-    once: Once | None = None
-
-
-def send(tx: Transaction, sendings: Sequence[Sending]) -> list[Backlog | MillraceError]:
-    """Store what neighbours in the inbox send, as one statement; refuse those whose queue cannot take it."""
-    states: dict[str, QueueState | None] = {}
-    ledger = Ledger(tx, [(sending.queue_id, sending.once) for sending in sendings if sending.once is not None])
-    rows: list[tuple[object, ...]] = []
-    taken: list[str | MillraceError | int] = []
-    for sending in sendings:
-        queue_id = sending.queue_id
-        if queue_id not in states:
-            states[queue_id] = queues.find(tx, queue_id)
-        state = states[queue_id]
-        taken.append(queues.unknown(queue_id) if state is None else _take(tx, state, ledger, sending, rows))
-    if rows:
-        tx.insert_many("insert_message", rows)
-    ledger.save(tx)
-    backlogs = {queue_id: _save(tx, queue_id, state) for queue_id, state in states.items() if state is not None}
-    return [
-        found if isinstance(found, MillraceError) else _answer(backlogs[sending.queue_id], found)
-        for sending, found in zip(sendings, taken, strict=True)
-    ]
+PRIORITY = 13  # where a ready row has it
 
 
 def receive(
@@ -54,20 +24,28 @@ def receive(
     state = load(tx, queue_id)
     if state.queue.settings.delivery_paused:
         raise DeliveryPaused(f"Delivery of queue '{state.queue.name}' is paused (queue_delivery_paused).")
+    rate = limiting.find(tx, state, now_ms)
+    if rate is not None and not rate.may_take:
+        return Received(messages=[], backlog=backlog_of(tx, state), next_due_at_ms=rate.next_at_ms)
     rows = _ready(tx, state, limit, now_ms)
     if rows is None:
         return Received(messages=[], cleared=state.cleared, unfinished=True)
-    if not rows or (is_ready is not None and not is_ready(len(rows), rows[0][1])):
+    if not rows or (
+        is_ready is not None and not is_ready(len(rows), _ready_since(state, rows), _is_urgent(state, rows))
+    ):
         return Received(
             messages=[],
-            backlog=_backlog(tx, state),
-            ready_since_ms=rows[0][1] if rows else None,
-            next_due_at_ms=_next_due(tx, state.lane, now_ms),
+            backlog=backlog_of(tx, state),
+            ready_since_ms=_ready_since(state, rows) if rows else None,
+            next_due_at_ms=_next_due(tx, state, now_ms),
             cleared=state.cleared,
         )
+    if rate is not None:
+        rows = limiting.take(tx, state, rate, rows)
     _lease(tx, state, rows, receipt, now_ms + lease_ms)
-    delivered = [_delivered(row, receipt) for row in rows]
-    return Received(messages=delivered, backlog=_backlog(tx, state), cleared=state.cleared)
+    deliver = _delivered_with_features if state.features else _delivered
+    delivered = [deliver(row, receipt) for row in rows]
+    return Received(messages=delivered, backlog=backlog_of(tx, state), cleared=state.cleared)
 
 
 def peek(tx: Transaction, queue_id: str, limit: int, now_ms: int, after_key: int) -> list[Message]:
@@ -87,8 +65,13 @@ def peek(tx: Transaction, queue_id: str, limit: int, now_ms: int, after_key: int
 
 def backlog(tx: Transaction, queue_id: str) -> Backlog:
     """Read the running counts and the oldest row."""
-    state = load(tx, queue_id)
-    return _backlog(tx, state)
+    return backlog_of(tx, load(tx, queue_id))
+
+
+def backlog_of(tx: Transaction, state: QueueState) -> Backlog:
+    """Give the running counts and the time of the oldest row."""
+    row = tx.fetch_one("oldest", (state.first_key, state.end_key))
+    return Backlog(state.backlog_count, state.backlog_bytes, row[0] if row else 0)
 
 
 def backlogs(tx: Transaction, account_id: str) -> dict[str, Backlog]:
@@ -100,83 +83,40 @@ def backlogs(tx: Transaction, account_id: str) -> dict[str, Backlog]:
     return found
 
 
-def _take(
-    tx: Transaction, state: QueueState, ledger: Ledger, sending: Sending, rows: list[tuple[object, ...]]
-) -> str | MillraceError | int:
-    """Add the rows of one caller and give the key of the first; or refuse it, or give the id that it repeats."""
-    messages, once = sending.messages, sending.once
-    if once is not None:
-        earlier = ledger.find(sending.queue_id, once, messages[0].sent_at_ms)
-        if earlier is not None:
-            return earlier
-    added_bytes = sum(len(message.body) for message in messages)
-    full = _overflow(state, len(messages), added_bytes)
-    if full is not None:
-        return full
-    if once is not None:
-        ledger.note(sending.queue_id, once, messages[0])
-    state.add(len(messages), added_bytes)
-    first_key: int = tx.take_sequences(len(messages)) | (state.lane << LANE_SHIFT)
-    rows += [_row(first_key + offset, state.lane, message) for offset, message in enumerate(messages)]
-    return first_key
-
-
-def _answer(backlog: Backlog, found: str | int) -> Backlog:
-    if isinstance(found, int):
-        return Stored(backlog.count, backlog.bytes, backlog.oldest_sent_at_ms, found)
-    return Repeated(backlog.count, backlog.bytes, backlog.oldest_sent_at_ms, found)
-
-
-def _overflow(state: QueueState, count: int, added_bytes: int) -> BacklogFull | None:
-    settings = state.queue.settings
-    for limit, present, added, unit in (
-        (settings.max_backlog_messages, state.backlog_count, count, "messages"),
-        (settings.max_backlog_bytes, state.backlog_bytes, added_bytes, "bytes"),
-    ):
-        if limit is not None and present + added > limit:
-            return BacklogFull(
-                f"Queue '{state.queue.name}' is full: {present} + {added} {unit} exceed its limit of {limit}."
-            )
-    return None
-
-
-def _row(key: int, lane: int, message: Stamped) -> tuple[object, ...]:
-    headers = msgspec.json.encode(message.headers).decode() if message.headers else None
-    return (
-        key,
-        lane,
-        message.visible_at_ms,
-        message.sent_at_ms,
-        message.sent_at_ms,
-        message.id,
-        message.content_type,
-        message.source,
-        headers,
-        message.body,
-    )
-
-
-def _save(tx: Transaction, queue_id: str, state: QueueState) -> Backlog:
-    state.save(tx)
-    tx.wake(queue_id)
-    return _backlog(tx, state)
-
-
-def _backlog(tx: Transaction, state: QueueState) -> Backlog:
-    row = tx.fetch_one("oldest", (state.first_key, state.end_key))
-    return Backlog(state.backlog_count, state.backlog_bytes, row[0] if row else 0)
-
-
 def _ready(tx: Transaction, state: QueueState, limit: int, now_ms: int) -> Sequence[Row] | None:
     """Give what may be delivered, without what stood in its way; None when there was more of that than fits one go."""
     touched = 0
     while touched < limits.ROWS_PER_TRANSACTION:
-        rows = tx.fetch("ready", (state.lane, now_ms, limit))
+        rows = _visible(tx, state, limit, now_ms)
         cleared = _clear(tx, state, rows, now_ms)
         if not cleared:
             return rows
         touched += cleared
     return None
+
+
+def _visible(tx: Transaction, state: QueueState, limit: int, now_ms: int) -> Sequence[Row]:
+    if not state.features:
+        return tx.fetch("ready", (state.lane, now_ms, limit))
+    rows = tx.fetch("ready_with_features", (state.lane, now_ms, limit))
+    return _by_rank(tx, state, rows, limit, now_ms) if state.features & RANKED else rows
+
+
+def _by_rank(tx: Transaction, state: QueueState, rows: list[Row], limit: int, now_ms: int) -> list[Row]:
+    """Merge the first visible rows of each priority: each level has its head start, ties go by arrival."""
+    for priority in (LOW, HIGH):
+        rows += tx.fetch("ready_at_level", (state.lane, priority, now_ms, limit))
+    head_start_ms = state.head_start_ms
+    rows.sort(key=lambda row: (row[1] - row[PRIORITY] * head_start_ms, row[0]))
+    return rows[:limit]
+
+
+def _ready_since(state: QueueState, rows: Sequence[Row]) -> int:
+    return min(row[1] for row in rows) if state.features & RANKED else int(rows[0][1])
+
+
+def _is_urgent(state: QueueState, rows: Sequence[Row]) -> bool:
+    return bool(state.features & RANKED) and any(row[PRIORITY] == HIGH for row in rows)
 
 
 def _clear(tx: Transaction, state: QueueState, rows: Sequence[Row], now_ms: int) -> int:
@@ -217,6 +157,12 @@ def _delivered(row: Row, receipt: int) -> Message:
     )
 
 
+def _delivered_with_features(row: Row, receipt: int) -> Message:
+    message = _delivered(row, receipt)
+    message.priority, message.ordering_key = row[PRIORITY:]
+    return message
+
+
 def _peeked(row: Row) -> Message:
     return Message(
         lease=Lease(row[0], 0),
@@ -230,11 +176,17 @@ def _peeked(row: Row) -> Message:
         origin_queue_id=row[10],
         reason=row[11],
         body=row[12],
+        priority=row[13],
+        ordering_key=row[14],
     )
 
 
-def _next_due(tx: Transaction, lane: int, now_ms: int) -> int | None:
-    return tx.fetch("next_due", (lane, now_ms))[0][0]  # type: ignore[no-any-return]
+def _next_due(tx: Transaction, state: QueueState, now_ms: int) -> int | None:
+    """Give when the next message of any priority becomes visible; those that wait for others never do by themselves."""
+    rows = tx.fetch("next_due", (state.lane, now_ms))
+    if state.features & RANKED:
+        rows += [tx.fetch("next_due_at_level", (state.lane, level, now_ms))[0] for level in (LOW, HIGH)]
+    return min((at_ms for (at_ms,) in rows if at_ms is not None and at_ms < NEVER_MS), default=None)
 
 
 def _headers(text: str | None) -> dict[str, str] | None:

@@ -5,16 +5,22 @@ from functools import lru_cache
 
 import msgspec
 
-from millrace import ids
+from millrace import ids, limits
+from millrace.audit import Entry, entry_of, entry_of_change, entry_of_creation, following
 from millrace.errors import MillraceError, QueueNameTaken, QueueNotFound
+from millrace.message import NORMAL
 from millrace.queue import Queue
 from millrace.settlement import Policy
+from millrace.sql import audit
 from millrace.sql.transaction import Row, Transaction
 from millrace.store import Cleared
 
 LANE_SHIFT = 43  # 2**20 lanes of queues, 2**43 messages: 280 years at 1,000 a second
 MAX_LANES = 1 << 20
 NO_RETENTION_MS = 1 << 62
+NEVER_MS = 1 << 62  # when a message becomes visible that waits behind another one of its ordering key
+
+RANKED, ORDERED = 1, 2  # features of a lane: it has had messages of more than one priority, or with an ordering key
 
 _decode = lru_cache(maxsize=4096)(msgspec.json.Decoder(Queue).decode)  # the same text, the same immutable value
 _encode = msgspec.json.Encoder().encode
@@ -26,10 +32,12 @@ class QueueState:
     __slots__ = (
         "_bytes",
         "_count",
+        "_new_features",
         "backlog_bytes",
         "backlog_count",
         "cleared",
         "end_key",
+        "features",
         "first_key",
         "lane",
         "policy",
@@ -37,17 +45,24 @@ class QueueState:
     )
 
     def __init__(self, row: Row) -> None:
-        value, self.lane, self.backlog_count, self.backlog_bytes = row
+        value, self.lane, self.backlog_count, self.backlog_bytes, self.features = row
         self.queue = _decode(value)
         self.policy: Policy | None = self.queue.consumer.policy if self.queue.consumer else None
         self.first_key, self.end_key = keys_of_lane(self.lane)
         self._count = self._bytes = 0
+        self._new_features = False
         self.cleared: list[Cleared] = []
 
     @property
     def retry_delay_ms(self) -> int:
         """Milliseconds that a lapsed message waits before it is ready."""
         return round(self.policy.retry_delay_seconds * 1000) if self.policy else 0
+
+    @property
+    def head_start_ms(self) -> int:
+        """Milliseconds by which a message goes before those of the next lower priority."""
+        consumer = self.queue.consumer
+        return (consumer.settings.head_start_seconds if consumer else limits.HEAD_START_SECONDS) * 1000
 
     @property
     def retention_ms(self) -> int:
@@ -67,8 +82,18 @@ class QueueState:
         self.backlog_count += count
         self.backlog_bytes += size
 
+    def take_in(self, priority: int, ordering_key: str | None) -> None:
+        """Note that a message comes into the lane, for those who look for messages there."""
+        features = (RANKED if priority != NORMAL else 0) | (ORDERED if ordering_key is not None else 0)
+        if features & ~self.features:
+            self.features |= features
+            self._new_features = True
+
     def save(self, tx: Transaction) -> None:
         """Write the noted change, if there is one."""
+        if self._new_features:
+            tx.apply("set_features", (self.features, self.lane))
+            self._new_features = False
         if self._count or self._bytes:
             tx.apply("add_backlog", (self._count, self._bytes, self.lane))
             self._count = self._bytes = 0
@@ -119,6 +144,11 @@ def pushed(tx: Transaction) -> list[Queue]:
     return [_decode(row[0]) for row in tx.fetch("pushed_queues", ())]
 
 
+def redriving(tx: Transaction) -> list[Queue]:
+    """Give all accounts' dead-letter queues that give their messages back."""
+    return [_decode(row[0]) for row in tx.fetch("redriving_queues")]
+
+
 def owned(tx: Transaction, account_id: str, queue_id: str) -> Queue:
     """Give a queue of the account.
 
@@ -146,15 +176,18 @@ def oldest_of_all(tx: Transaction) -> list[tuple[Queue, int]]:
     return found
 
 
-def create(tx: Transaction, queue: Queue) -> Queue:
+def create(tx: Transaction, queue: Queue, entry: Entry | None = None) -> Queue:
     """Add a queue and the dead-letter queue its consumer names."""
     _refuse_taken(tx, queue)
     tx.apply("insert_queue", {**_columns(queue), "lane": _new_lane(tx)})
-    _ensure_dead_letters(tx, queue)
+    audit.note(tx, entry and entry_of_creation(entry, queue))
+    _ensure_dead_letters(tx, queue, entry)
     return queue
 
 
-def update(tx: Transaction, account_id: str, queue_id: str, change: Callable[[Queue], Queue]) -> Queue:
+def update(
+    tx: Transaction, account_id: str, queue_id: str, change: Callable[[Queue], Queue], entry: Entry | None = None
+) -> Queue:
     """Replace a queue by a changed value of itself."""
     before = owned(tx, account_id, queue_id)
     after = change(before)
@@ -164,23 +197,27 @@ def update(tx: Transaction, account_id: str, queue_id: str, change: Callable[[Qu
         "update_queue",
         {"id": after.id, "name": after.name, "modified_at_ms": after.modified_at_ms, "value": _text(after)},
     )
-    _ensure_dead_letters(tx, after)
+    audit.note(tx, entry and entry_of_change(entry, before, after))
+    _ensure_dead_letters(tx, after, entry)
     tx.wake(queue_id)
     return after
 
 
-def delete(tx: Transaction, account_id: str, queue_id: str) -> None:
+def delete(tx: Transaction, account_id: str, queue_id: str, entry: Entry | None = None) -> None:
     """Remove a queue and let go of its lane."""
     owned(tx, account_id, queue_id)
     state = load(tx, queue_id)
+    audit.note(tx, entry and _of_backlog(entry, state))
     tx.apply("delete_queue", (queue_id,))
+    tx.apply("delete_rate_bucket", (queue_id,))
     tx.apply("drop_lane", (state.lane,))
     tx.wake(queue_id)
 
 
-def purge(tx: Transaction, queue_id: str, now_ms: int) -> Queue:
+def purge(tx: Transaction, queue_id: str, now_ms: int, entry: Entry | None = None) -> Queue:
     """Give the queue a fresh lane and let go of the one its messages lie in."""
     state = load(tx, queue_id)
+    audit.note(tx, entry and _of_backlog(entry, state))
     queue = msgspec.structs.replace(state.queue, purge_started_at_ms=now_ms)
     tx.apply("set_lane", (_new_lane(tx), queue_id))
     tx.apply("drop_lane", (state.lane,))
@@ -191,17 +228,29 @@ def purge(tx: Transaction, queue_id: str, now_ms: int) -> Queue:
     return queue
 
 
-def ensure(tx: Transaction, account_id: str, name: str, jurisdiction: str | None, now_ms: int) -> QueueState:
-    """Give the account's queue of that name, created when it is missing."""
+def ensure(
+    tx: Transaction, account_id: str, name: str, jurisdiction: str | None, now_ms: int, entry: Entry | None = None
+) -> QueueState:
+    """Give the account's queue of that name, created when it is missing: by the server, if no entry says by whom."""
     queue = named(tx, account_id, name)
     if queue is None:
-        queue = create(tx, _fresh(account_id, name, jurisdiction, now_ms))
+        made = entry or entry_of(account_id, now_ms, "queue.created", "")
+        queue = create(tx, _fresh(account_id, name, jurisdiction, now_ms), made)
     return load(tx, queue.id)
 
 
-def _ensure_dead_letters(tx: Transaction, queue: Queue) -> None:
+def _ensure_dead_letters(tx: Transaction, queue: Queue, entry: Entry | None) -> None:
     if queue.consumer is not None and queue.consumer.dead_letter_queue is not None:
-        ensure(tx, queue.account_id, queue.consumer.dead_letter_queue, queue.jurisdiction, queue.modified_at_ms)
+        made = entry and msgspec.structs.replace(entry, act="queue.created")
+        name = queue.consumer.dead_letter_queue
+        ensure(tx, queue.account_id, name, queue.jurisdiction, queue.modified_at_ms, made)
+
+
+def _of_backlog(entry: Entry, state: QueueState) -> Entry:
+    """Complete the entry of an act that ends all messages of a queue."""
+    return following(
+        entry, f"queue {state.queue.name}", {"messages": state.backlog_count, "bytes": state.backlog_bytes}
+    )
 
 
 def _fresh(account_id: str, name: str, jurisdiction: str | None, now_ms: int) -> Queue:

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
 from millrace.backoff import Chance
 from millrace.message import Lease
 from millrace.settlement import Ack, Buried, Outcome, Released, Removed, Settlement, decide, decide_lapse
 from millrace.sql import queues
-from millrace.sql.queues import LANE_SHIFT, QueueState, load
+from millrace.sql.ordering import free, free_next, order_of, place
+from millrace.sql.queues import LANE_SHIFT, ORDERED, QueueState, load
 from millrace.sql.transaction import Transaction
 
 REMOVED = Removed()
@@ -17,7 +20,8 @@ def settle(
 ) -> list[Settlement | None]:
     """Apply outcomes: acks as one statement, the others one by one through `decide`."""
     state = load(tx, queue_id)
-    acknowledged = _acknowledge(tx, state, [lease for lease, outcome in outcomes if type(outcome) is Ack])
+    acks = [lease for lease, outcome in outcomes if type(outcome) is Ack]
+    acknowledged = _acknowledge(tx, state, acks, now_ms)
     settlements: list[Settlement | None] = []
     for lease, outcome in outcomes:
         if type(outcome) is Ack:
@@ -46,11 +50,13 @@ def apply_settlement(
             tx.apply("release", (visible_at_ms, attempts, failures, key))
             tx.wake(state.queue.id)
         case Removed():
+            order = order_of(tx, state, key)
             tx.apply("remove", (key,))
             state.add(-1, -size)
+            free_next(tx, state, order, now_ms)
         case Buried(queue_name=queue_name, reason=reason):
             dead_letters = queues.ensure(tx, state.queue.account_id, queue_name, state.queue.jurisdiction, now_ms)
-            move(tx, state, dead_letters, key, size, now_ms, state.queue.id, reason)
+            move(tx, state, dead_letters, key, size, Move(now_ms, now_ms, state.queue.id, reason))
             dead_letters.save(tx)
 
 
@@ -75,20 +81,34 @@ def settle_lapsed(
         state.note_cleared("message.buried" if isinstance(settlement, Buried) else "message.dropped")
 
 
-def move(
-    tx: Transaction,
-    source: QueueState,
-    target: QueueState,
-    key: int,
-    size: int,
-    now_ms: int,
-    origin_queue_id: str | None,
-    reason: str | None,
-) -> None:
+class Move(msgspec.Struct, frozen=True):
+    """What a message gets on its way into another lane; a redrive counts, a burial leaves origin and reason."""
+
+    now_ms: int
+    visible_at_ms: int
+    origin_queue_id: str | None = None
+    reason: str | None = None
+    redrives: int = 0
+
+
+def move(tx: Transaction, source: QueueState, target: QueueState, key: int, size: int, move: Move) -> None:
     """Put a row into another lane, under the same number, so that arrival still orders it there."""
     sequence = key & ((1 << LANE_SHIFT) - 1)
-    new_key = target.lane << LANE_SHIFT | sequence
-    tx.apply("move", (new_key, target.lane, now_ms, origin_queue_id, reason, key))
+    order = order_of(tx, source, key)
+    visible_at_ms, due_at_ms = place(tx, target, order, move.visible_at_ms)
+    bindings = {
+        "new_key": target.lane << LANE_SHIFT | sequence,
+        "lane": target.lane,
+        "visible_at_ms": visible_at_ms,
+        "due_at_ms": due_at_ms,
+        "kept_since_ms": move.visible_at_ms,
+        "redrives": move.redrives,
+        "origin_queue_id": move.origin_queue_id,
+        "reason": move.reason,
+        "key": key,
+    }
+    tx.apply("move", bindings)
+    free_next(tx, source, order, move.now_ms)
     source.add(-1, -size)
     target.add(1, size)
     tx.wake(target.queue.id)
@@ -99,7 +119,7 @@ def key_list(keys: Iterable[int]) -> str:
     return f"[{','.join(map(str, keys))}]"
 
 
-def _acknowledge(tx: Transaction, state: QueueState, leases: Sequence[Lease]) -> set[Lease]:
+def _acknowledge(tx: Transaction, state: QueueState, leases: Sequence[Lease], now_ms: int) -> set[Lease]:
     """Remove what is still current, receipt by receipt (a batch has one), and give those leases."""
     by_receipt: dict[int, set[int]] = {}
     for lease in leases:
@@ -112,8 +132,11 @@ def _acknowledge(tx: Transaction, state: QueueState, leases: Sequence[Lease]) ->
         if not count:
             continue
         current = keys if count == len(keys) else {row[0] for row in tx.fetch("current_keys", (text, receipt))}
+        orders = tx.fetch("current_orders", (text, receipt)) if state.features & ORDERED else ()
         tx.apply("acknowledge", (text, receipt))
         state.add(-count, -size)
+        for (ordering_key,) in orders:
+            free(tx, state, ordering_key, now_ms)
         acknowledged |= {Lease(key, receipt) for key in current}
     return acknowledged
 

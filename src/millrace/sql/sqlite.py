@@ -10,6 +10,7 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from time import monotonic
 from typing import Any, TypeVar, cast
 
@@ -76,12 +77,13 @@ class SqliteDatabase:
         """Run `fn(tx)` in the current group commit and give its result once it is on disk.
 
         `fn` runs on the writer's thread in a savepoint of its own: what it raises undoes only its own work. It
-        may run twice, so it has no effect outside `tx`.
+        may run twice, so it has no effect outside `tx`. Context variables, such as who acts, are its caller's.
 
         Raises:
             StoreUnavailable: the group could not be committed; nothing of it was changed.
         """
-        return cast(T, await self._put("alone", fn, None))
+        context = copy_context()
+        return cast(T, await self._put("alone", lambda tx: context.run(fn, tx), None))
 
     async def write_checked(self, fn: Callable[[Transaction], T]) -> T:
         """Like `write` without the savepoint, for functions that refuse before their first change."""

@@ -17,16 +17,17 @@ from millrace.ids import NewReceipt, new_receipt
 from millrace.message import Backlog, Lease, Message, Stamped
 from millrace.queue import Queue
 from millrace.settlement import Outcome, Settlement
-from millrace.sql import cleaning, idempotency, messages, queues, settling
-from millrace.sql.messages import Sending
+from millrace.sql import cleaning, idempotency, messages, queues, redriving, sending, settling
 from millrace.sql.migrate import Schema
+from millrace.sql.sending import Sending
 from millrace.sql.sqlite import SqliteDatabase
 from millrace.sql.transaction import Transaction
-from millrace.store import Cleared, IsReady, Received
+from millrace.store import ALL, Cleared, IsReady, Received, RedriveFilter
 
 T = TypeVar("T")
 
 EXPIRY_CHECK_MS = 10_000  # a new message cannot expire sooner than the shortest retention, a minute
+CLOCKS_DIFFER_MS = 1_000  # a message may be stored so long after it was stamped
 
 
 class SqlStore:
@@ -45,13 +46,14 @@ class SqlStore:
         self._database = SqliteDatabase(path, clock, self._wake, packages)
         self._clock, self._new_receipt, self._chance = clock, new_receipt, chance
         self._watchers: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self._expire_again: dict[str, tuple[int, int]] = {}
         self.write = self._database.write
         self.read = self._database.read
         self.close = self._database.close
 
     async def send(self, queue_id: str, messages_: Sequence[Stamped], once: Once | None = None) -> Backlog:
         self._wake({queue_id})  # whoever waits then receives in the same transaction, behind the same fsync
-        return await self._database.write_merged(messages.send, Sending(queue_id, messages_, once))
+        return await self._database.write_merged(sending.send, Sending(queue_id, messages_, once))
 
     async def receive(
         self, queue_id: str, limit: int, lease_ms: int, now_ms: int, is_ready: IsReady | None = None
@@ -81,16 +83,37 @@ class SqlStore:
     async def backlog(self, queue_id: str) -> Backlog:
         return await self.read(lambda tx: messages.backlog(tx, queue_id))
 
-    async def discard(self, queue_id: str, refs: Sequence[tuple[int, str]], entry: Entry | None = None) -> list[bool]:
-        return await self.write(lambda tx: cleaning.discard(tx, queue_id, refs, entry))
+    async def discard(
+        self, queue_id: str, refs: Sequence[tuple[int, str]], now_ms: int, entry: Entry | None = None
+    ) -> list[bool]:
+        return await self.write(lambda tx: cleaning.discard(tx, queue_id, refs, now_ms, entry))
+
+    async def cancel(
+        self, queue_id: str, refs: Sequence[tuple[int, str]], now_ms: int, entry: Entry | None = None
+    ) -> list[bool]:
+        return await self.write(lambda tx: cleaning.cancel(tx, queue_id, refs, now_ms, entry))
+
+    async def reschedule(
+        self, queue_id: str, ref: tuple[int, str], at_ms: int, now_ms: int, entry: Entry | None = None
+    ) -> bool:
+        return await self.write(lambda tx: cleaning.reschedule(tx, queue_id, ref, at_ms, now_ms, entry))
 
     async def purge(self, queue_id: str, now_ms: int, entry: Entry | None = None) -> Queue:
         return await self.write(lambda tx: queues.purge(tx, queue_id, now_ms, entry))
 
     async def redrive(
-        self, queue_id: str, now_ms: int, after_key: int = 0, entry: Entry | None = None
+        self,
+        queue_id: str,
+        now_ms: int,
+        after_key: int = 0,
+        wanted: RedriveFilter = ALL,
+        spacing_ms: float = 0,
+        first: int = 0,
+        entry: Entry | None = None,
     ) -> tuple[int, int | None]:
-        return await self.write(lambda tx: cleaning.redrive(tx, queue_id, now_ms, after_key, entry))
+        return await self.write(
+            lambda tx: redriving.redrive(tx, queue_id, now_ms, after_key, wanted, spacing_ms, first, entry)
+        )
 
     async def create_queue(self, queue: Queue, entry: Entry | None = None) -> Queue:
         return await self.write(lambda tx: queues.create(tx, queue, entry))
@@ -107,6 +130,9 @@ class SqlStore:
     async def pushed_queues(self) -> list[Queue]:
         return await self.read(queues.pushed)
 
+    async def redriving_queues(self) -> list[Queue]:
+        return await self.read(queues.redriving)
+
     async def update_queue(
         self, account_id: str, queue_id: str, change: Callable[[Queue], Queue], entry: Entry | None = None
     ) -> Queue:
@@ -114,19 +140,21 @@ class SqlStore:
 
     async def delete_queue(self, account_id: str, queue_id: str, entry: Entry | None = None) -> None:
         await self.write(lambda tx: queues.delete(tx, account_id, queue_id, entry))
+        self._expire_again.pop(queue_id, None)
 
     async def bury_lapsed(self, now_ms: int) -> list[Cleared]:
         return await self.write(lambda tx: cleaning.bury_lapsed(tx, now_ms))
 
     async def expire(self, now_ms: int) -> tuple[list[Cleared], int]:
-        times = await self.read(_expiry_times)
+        times = await self.read(self._expiry_times)
         expired: list[Cleared] = []
-        for queue_id in [queue_id for queue_id, due_at_ms in times if due_at_ms <= now_ms]:
-            with suppress(QueueNotFound):  # deleted meanwhile
-                expired += await self._expire_queue(queue_id, now_ms)
+        for queue_id, retention_ms, due_at_ms in times:
+            if due_at_ms <= now_ms:
+                with suppress(QueueNotFound):  # deleted meanwhile
+                    expired += await self._expire_queue(queue_id, retention_ms, now_ms)
         if expired:
-            times = await self.read(_expiry_times)
-        return expired, min([now_ms + EXPIRY_CHECK_MS, *(due for _, due in times if due > now_ms)])
+            times = await self.read(self._expiry_times)
+        return expired, min([now_ms + EXPIRY_CHECK_MS, *(due for *_, due in times if due > now_ms)])
 
     async def sweep(self) -> int:
         return await self.write(cleaning.sweep)
@@ -154,26 +182,36 @@ class SqlStore:
             if not self._watchers[queue_id]:
                 del self._watchers[queue_id]
 
-    async def _expire_queue(self, queue_id: str, now_ms: int) -> list[Cleared]:
-        expired: list[Cleared] = []
+    async def _expire_queue(self, queue_id: str, retention_ms: int, now_ms: int) -> list[Cleared]:
+        """Look through the old messages of a queue, and note when to do so again.
+
+        What comes later has its retention before it; without the note, a million messages that were sent for next
+        year would be looked through every ten seconds.
+        """
+        cleared: list[Cleared] = []
+        again_at_ms = now_ms - CLOCKS_DIFFER_MS + retention_ms
         after_key: int | None = 0
         while after_key is not None:
             chunk = partial(cleaning.expire, queue_id=queue_id, now_ms=now_ms, after_key=after_key)
-            removed, after_key = await self.write(chunk)
-            expired += removed
-        return expired
+            removed, after_key, next_at_ms = await self.write(chunk)
+            cleared += removed
+            again_at_ms = min(again_at_ms, next_at_ms or again_at_ms)
+        self._expire_again[queue_id] = (retention_ms, again_at_ms)
+        return cleared
+
+    def _expiry_times(self, tx: Transaction) -> list[tuple[str, int, int]]:
+        """Give, for each queue that holds something, its retention and the earliest time at which any can expire."""
+        times = []
+        for queue, oldest_sent_at_ms in queues.oldest_of_all(tx):
+            seconds = queue.settings.message_retention_period
+            if seconds is not None:
+                retention_ms, again_at_ms = self._expire_again.get(queue.id, (0, 0))
+                due_at_ms = oldest_sent_at_ms + seconds * 1000
+                is_known = retention_ms == seconds * 1000
+                times.append((queue.id, seconds * 1000, max(due_at_ms, again_at_ms) if is_known else due_at_ms))
+        return times
 
     def _wake(self, queue_ids: set[str]) -> None:
         for queue_id in queue_ids & self._watchers.keys():
             for changed in self._watchers[queue_id]:
                 changed.set()
-
-
-def _expiry_times(tx: Transaction) -> list[tuple[str, int]]:
-    """Give, for each queue that holds something, the earliest time at which any of it can expire."""
-    times = []
-    for queue, oldest_sent_at_ms in queues.oldest_of_all(tx):
-        seconds = queue.settings.message_retention_period
-        if seconds is not None:
-            times.append((queue.id, oldest_sent_at_ms + seconds * 1000))
-    return times

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
-from millrace.bindings import Env, make_outgoing, read_outgoing
+from millrace.bindings import Env, SendOptions, make_outgoing, read_outgoing
 from millrace.cli.handlers import load_handlers
 from millrace.errors import ConfigurationError, QueueNotFound
 from millrace.handlers import Handler
@@ -142,17 +142,16 @@ class MemoryBroker:
         *,
         content_type: str = "json",
         delay_seconds: float | None = None,
-        headers: dict[str, str] | None = None,
+        **options: Unpack[SendOptions],
     ) -> str:
-        """Send one message and give its id.
+        """Send one message as `env.NAME.send` does, and give its id.
 
         Raises:
             QueueNotFound: no such queue here.
             InvalidMessage, MessageTooLarge, BacklogFull: as in a server.
         """
-        message = make_outgoing(body, content_type, delay_seconds, headers)
-        message_id, _ = await self.platform.broker.send(await self._queue(queue), message)
-        return message_id
+        message = make_outgoing(body, content_type, delay_seconds, **options)
+        return (await self.platform.broker.send(await self._queue(queue), message)).id
 
     async def send_batch(
         self, queue: str, messages: Iterable[Mapping[str, Any]], *, delay_seconds: float | None = None

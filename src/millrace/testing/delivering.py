@@ -107,5 +107,5 @@ class Deliveries:
         return f"Deliveries by queue: {counts or 'none'}"
 
 
-def _leave_it(count: int, ready_since_ms: int) -> bool:
+def _leave_it(count: int, ready_since_ms: int, is_urgent: bool) -> bool:  # noqa: FBT001 - as the store calls it
     return False

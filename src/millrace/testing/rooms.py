@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from millrace.bindings import Env
-from millrace.broker import Broker
+from millrace.broker import Broker, stored_of
 from millrace.catalog import Catalog
 from millrace.handlers import as_call
 from millrace.idempotency import Once
@@ -19,7 +19,6 @@ from millrace.platform import Platform
 from millrace.resources.outbound import Outbound
 from millrace.sql.connection import prepare
 from millrace.sql.store import SqlStore
-from millrace.store import Repeated
 from millrace.telemetry import Telemetry
 from millrace.testing.clock import ManualClock
 from millrace.testing.delivering import Deliveries, Line
@@ -71,8 +70,7 @@ class RecordingStore(SqlStore):
         if queue_id not in self._names:
             self._names[queue_id] = (await self.queue(ACCOUNT, queue_id)).name
         backlog = await super().send(queue_id, messages_, once)
-        if not isinstance(backlog, Repeated):
-            self._record.note(self._names[queue_id], messages_)
+        self._record.note(self._names[queue_id], stored_of(messages_, backlog))
         return backlog
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from millrace.batch import PRIORITY_WORDS
 from millrace.message import Stamped, decode_body
 
 SENT_SHOWN = 20
@@ -21,6 +22,8 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
     content_type: str
     delay_seconds: float
     headers: dict[str, str]
+    priority: str
+    ordering_key: str | None
 
 
 class SentRecord:
@@ -112,6 +115,8 @@ def _sent(queue: str, message: Stamped) -> Sent:
         content_type=str(message.content_type),
         delay_seconds=(message.visible_at_ms - message.sent_at_ms) / 1000,
         headers=message.headers or {},
+        priority=PRIORITY_WORDS[message.priority],
+        ordering_key=message.ordering_key,
     )
 
 

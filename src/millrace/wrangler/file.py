@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from millrace.errors import ConfigurationError
+from millrace.wrangler.others import OtherBinding
 from millrace.wrangler.places import Problem, Spot, place, refusal
 
 
@@ -39,17 +40,27 @@ class ConsumerEntry(Entry, frozen=True, kw_only=True):
 
 
 class QueueLimits(Entry, frozen=True, kw_only=True):
-    """How much may wait in a queue (None is no limit), and for how long (None leaves what the queue has)."""
+    """How much may wait in a queue (None is no limit), for how long, and what is a double (None leaves it as it is)."""
 
     max_backlog_messages: int | None = None
     max_backlog_bytes: int | None = None
     retention_seconds: int | None = None
+    deduplication_seconds: int | None = None
+    deduplicate_content: bool | None = None
+
+
+class ForwardEntry(Entry, frozen=True, kw_only=True):
+    """Where copies of a queue's messages go: of all, or of those that have these headers."""
+
+    to: str
+    headers: dict[str, str] = {}
 
 
 class WranglerFile(msgspec.Struct, frozen=True, kw_only=True):
     """The file for one environment. Variables are JSON values; dates of TOML are text.
 
-    `main_path` and `crons_path` are where the two stand, in the environment or on top.
+    `main_path` and `crons_path` are where the two stand, in the environment or on top; `scheduled`, "module:function"
+    as a handler, stands beside the crons.
     """
 
     path: Path
@@ -61,8 +72,11 @@ class WranglerFile(msgspec.Struct, frozen=True, kw_only=True):
     producers: tuple[Producer, ...]
     consumers: tuple[ConsumerEntry, ...]
     limits: tuple[QueueLimits, ...]
+    forwards: tuple[ForwardEntry, ...]
+    others: tuple[OtherBinding, ...]
     crons: tuple[str, ...]
     crons_path: str
+    scheduled: str | None
     warnings: tuple[str, ...]
 
     def place(self, path: str) -> str:

@@ -7,12 +7,13 @@ from typing import Any
 
 from millrace.errors import ConfigurationError
 from millrace.jsonc import dumps, loads
-from millrace.wrangler.file import ConsumerEntry, Producer, QueueLimits, WranglerFile
+from millrace.wrangler.file import ConsumerEntry, ForwardEntry, Producer, QueueLimits, WranglerFile
 from millrace.wrangler.json_spots import json_spots
+from millrace.wrangler.others import other_problems, others_of
 from millrace.wrangler.places import Problem, Spot, placed, refusal
 from millrace.wrangler.remarks import remarks, sent_to
 from millrace.wrangler.section import Section, choose_section
-from millrace.wrangler.shapes import LIMITS, SETTINGS, problems, whole
+from millrace.wrangler.shapes import AS_WRITTEN, LIMITS, SETTINGS, problems, whole
 from millrace.wrangler.toml_spots import toml_spots
 
 
@@ -27,7 +28,7 @@ def read_wrangler(path: Path, environment: str | None = None) -> WranglerFile:
     section = choose_section(value, environment or None)
     if isinstance(section, Problem):
         raise refusal(path, spots, [section])
-    found = list(problems(section))
+    found = [*problems(section), *other_problems(section)]
     if found:
         raise refusal(path, spots, found)
     return _file(path, spots, section)
@@ -80,8 +81,11 @@ def _file(path: Path, spots: Spot, section: Section) -> WranglerFile:
         producers=tuple(_producer(*entry) for entry in _entries(queues, prefix, "producers")),
         consumers=tuple(_consumer(*entry) for entry in _entries(queues, prefix, "consumers")),
         limits=tuple(_limits(*entry) for entry in _entries(queues, prefix, "limits")),
+        forwards=tuple(_forward(*entry) for entry in _entries(queues, prefix, "forwards")),
+        others=others_of(section),
         crons=tuple(triggers.get("crons", ())),
         crons_path=f"{triggers_path}.crons",
+        scheduled=triggers.get("scheduled"),
         warnings=tuple(placed(path, spots, remarks(section))),
     )
 
@@ -101,7 +105,7 @@ def _producer(path: str, entry: dict[str, Any]) -> Producer:
 
 
 def _consumer(path: str, entry: dict[str, Any]) -> ConsumerEntry:
-    settings = _numbers(entry, SETTINGS) | {key: entry[key] for key in ("backoff", "flush_on") if key in entry}
+    settings = _numbers(entry, SETTINGS) | {key: entry[key] for key in AS_WRITTEN if key in entry}
     return ConsumerEntry(
         path=path,
         queue=entry["queue"],
@@ -115,7 +119,13 @@ def _consumer(path: str, entry: dict[str, Any]) -> ConsumerEntry:
 
 
 def _limits(path: str, entry: dict[str, Any]) -> QueueLimits:
-    return QueueLimits(path=path, queue=entry["queue"], **_numbers(entry, LIMITS))
+    deduplicate_content = entry.get("deduplicate_content")
+    numbers = _numbers(entry, LIMITS)
+    return QueueLimits(path=path, queue=entry["queue"], deduplicate_content=deduplicate_content, **numbers)
+
+
+def _forward(path: str, entry: dict[str, Any]) -> ForwardEntry:
+    return ForwardEntry(path=path, queue=entry["queue"], to=entry["to"], headers=entry.get("headers", {}))
 
 
 def _numbers(entry: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:

@@ -5,16 +5,17 @@ from difflib import get_close_matches
 from typing import Any
 
 from millrace.jsonc import dumps
+from millrace.wrangler.others import OTHERS
 from millrace.wrangler.places import Problem
 from millrace.wrangler.section import Section
 from millrace.wrangler.shapes import SHAPES
 
-KEYS = ("queues", "triggers", "vars", "name", "main", "env")
+KEYS = ("queues", "triggers", "vars", "name", "main", "env", *OTHERS)
 
 
 def remarks(section: Section) -> Iterator[Problem]:
     """Tell what to warn of in a section without problems."""
-    for key in ("queues", "vars"):
+    for key in ("queues", "vars", *OTHERS):
         if key in section.top and key not in section.own:
             yield Problem(
                 key,
@@ -23,15 +24,18 @@ def remarks(section: Section) -> Iterator[Problem]:
             )
     yield from _misspelt(section)
     triggers, path = section.inherited("triggers", {})
-    yield from _unexpected(triggers, path, ("crons",))
+    yield from _unexpected(triggers, path, ("crons", "scheduled"))
     queues, path = section.own.get("queues", {}), f"{section.prefix}queues"
     yield from _unexpected(queues, path, SHAPES)
     for name, shape in SHAPES.items():
         for index, entry in enumerate(queues.get(name, ())):
             place = f"{path}.{name}[{index}]"
-            yield from _unexpected(entry, place, (shape.required, *shape.optional))
+            yield from _unexpected(entry, place, (*shape.required, *shape.optional))
             if name == "producers":
                 yield from _producer_remarks(entry, place)
+    for name, shape in OTHERS.items():
+        for index, entry in enumerate(section.own.get(name, ())):
+            yield from _unexpected(entry, f"{section.prefix}{name}[{index}]", (*shape.required, *shape.optional))
 
 
 def _misspelt(section: Section) -> Iterator[Problem]:

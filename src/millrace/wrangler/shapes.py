@@ -19,11 +19,14 @@ SETTINGS = {
     "retry_delay": "retry_delay",
     "visibility_timeout_ms": "visibility_timeout_ms",
     "max_attempts": "max_attempts",
+    "head_start_seconds": "head_start_seconds",
 }
+AS_WRITTEN = {"flush_on": "string", "backoff": "object", "rate_limit": "object"}  # the same in the API
 LIMITS = {
     "max_backlog_messages": "max_backlog_messages",
     "max_backlog_bytes": "max_backlog_bytes",
     "retention": "retention_seconds",
+    "deduplication_seconds": "deduplication_seconds",
 }
 NAME = re.compile(r"([a-z0-9_][a-z0-9_-]*)?")
 TYPES = ("worker", "http_pull", "http_push")
@@ -33,23 +36,27 @@ KINDS: dict[str, tuple[type, ...]] = {"string": (str,), "number": (int, float), 
 
 
 class Shape(msgspec.Struct, frozen=True):
-    """The keys of an entry: one required string, and optional ones of a kind."""
+    """The keys of an entry: required strings, and optional ones of a kind."""
 
-    required: str
+    required: tuple[str, ...]
     optional: dict[str, str]
+    is_single: bool = True  # a queue may be named by one entry only
 
 
 SHAPES = {
-    "producers": Shape("binding", {"queue": "string", "delivery_delay": "number", "remote": "boolean"}),
+    "producers": Shape(
+        ("binding",), {"queue": "string", "delivery_delay": "number", "remote": "boolean"}, is_single=False
+    ),
     "consumers": Shape(
-        "queue",
+        ("queue",),
         {
-            **dict.fromkeys(("type", "dead_letter_queue", "handler", "url", "secret_variable", "flush_on"), "string"),
+            **dict.fromkeys(("type", "dead_letter_queue", "handler", "url", "secret_variable"), "string"),
             **dict.fromkeys(SETTINGS, "number"),
-            "backoff": "object",
+            **AS_WRITTEN,
         },
     ),
-    "limits": Shape("queue", dict.fromkeys(LIMITS, "number")),
+    "limits": Shape(("queue",), {**dict.fromkeys(LIMITS, "number"), "deduplicate_content": "boolean"}),
+    "forwards": Shape(("queue", "to"), {"headers": "object"}, is_single=False),
 }
 
 
@@ -81,6 +88,7 @@ def _triggers_problems(triggers: Any, path: str) -> Iterator[Problem]:
     if not isinstance(triggers, dict):
         yield Problem(path, f'The field "{path}" should be an object but got {dumps(triggers)}.')
         return
+    yield from _scheduled_problems(triggers, f"{path}.scheduled")
     crons, path = triggers.get("crons", []), f"{path}.crons"
     if not isinstance(crons, list) or not all(isinstance(cron, str) for cron in crons):
         yield Problem(path, f'The field "{path}" should be an array of strings but got {dumps(crons)}.')
@@ -89,6 +97,14 @@ def _triggers_problems(triggers: Any, path: str) -> Iterator[Problem]:
         if len(cron.split()) != 5:
             allowed = "Expected 5 fields: minute, hour, day of the month, month, day of the week."
             yield _invalid(f"{path}[{index}]", cron, allowed)
+
+
+def _scheduled_problems(triggers: dict[str, Any], path: str) -> Iterator[Problem]:
+    scheduled = triggers.get("scheduled", "any:any")
+    if not isinstance(scheduled, str):
+        yield Problem(path, f'The field "{path}" should be a string but got {dumps(scheduled)}.')
+    elif not all(scheduled.rpartition(":")):
+        yield _invalid(path, scheduled, 'Expected "module:function" or "path.py:function".')
 
 
 def _queues_problems(queues: Any, path: str) -> Iterator[Problem]:
@@ -101,19 +117,20 @@ def _queues_problems(queues: Any, path: str) -> Iterator[Problem]:
             yield Problem(place, f'The field "{place}" should be an array but got {dumps(entries)}.')
             continue
         for index, entry in enumerate(entries):
-            yield from _entry_problems(entry, f"{place}[{index}]", shape)
-        if shape.required == "queue":
+            yield from entry_problems(entry, f"{place}[{index}]", shape)
+        if shape.is_single:
             yield from _repeated(entries, place)
 
 
-def _entry_problems(entry: Any, path: str, shape: Shape) -> Iterator[Problem]:
-    subject = f'"{path}" bindings' if shape.required == "binding" else f'"{path}"'
+def entry_problems(entry: Any, path: str, shape: Shape) -> Iterator[Problem]:
+    """Tell what is wrong with one entry of a list."""
+    subject = f'"{path}" bindings' if "binding" in shape.required else f'"{path}"'
     if not isinstance(entry, dict):
         yield Problem(path, f"{subject} should be an object but got {dumps(entry)}.")
         return
-    if not isinstance(entry.get(shape.required), str):
-        place = f"{path}.{shape.required}"
-        yield Problem(place, f'{subject} should have a string "{shape.required}" field but got {dumps(entry)}.')
+    for name in shape.required:
+        if not isinstance(entry.get(name), str):
+            yield Problem(f"{path}.{name}", f'{subject} should have a string "{name}" field but got {dumps(entry)}.')
     for key, kind in shape.optional.items():
         if key in entry and not _is(entry[key], kind):
             field = f'{"an" if kind == "object" else "a"} {kind} "{key}" field'

@@ -9,42 +9,33 @@ from msgspec import UNSET, Meta, UnsetType
 
 from millrace.access.scopes import GRANTS, Scope
 from millrace.apps.events.consumer import FORCED, log_events
+from millrace.apps.events.delivery import WORKFLOW, process_event, start_workflows
 from millrace.apps.events.producer import EventEnv, send_event_to_queue
+from millrace.apps.events.queues import BODY_BYTES, DEAD_LETTERS, EVENT_BYTES, NEEDS, QUEUE
+from millrace.apps.events.subscription_routes import SubscriptionRoutes
 from millrace.bindings import QueueBinding
 from millrace.clock import iso_milliseconds
 from millrace.errors import BodyDoesNotFit, InvalidMessage, MessageTooLarge, QueueNotFound, QueueUnavailable
+from millrace.handlers import Handler
+from millrace.handlers.workflow import WorkflowFunction
 from millrace.http.desk import Desk
 from millrace.http.request import Request, Shape
 from millrace.http.routes import Answer, Route
 from millrace.message import Backlog, Outgoing, check_json
-from millrace.platform import App, Platform, QueueNeed, ensure_queues
-from millrace.queue import Queue, QueueSettings
+from millrace.platform import App, Platform, ensure_queues
+from millrace.queue import Queue
+from millrace.sql.migrate import Schema
 
-QUEUE, DEAD_LETTERS = "event-queue", "event-dlq"
-BODY_BYTES = 128_000
-WRAPPING_BYTES = 200  # event id, timestamp and marker around a body that may be as large as it may be
 DEBUG_NOTE = "Event forced to dead letter queue"
 
-NEEDS = (
-    QueueNeed(name=DEAD_LETTERS, settings=QueueSettings(message_retention_period=None)),
-    QueueNeed(
-        name=QUEUE,
-        consumer={
-            "type": "worker",
-            "script_name": "events",
-            "applied_by": "apps/events",  # no file of that name takes it for its own
-            "dead_letter_queue": DEAD_LETTERS,
-            "settings": {"batch_size": 100, "max_wait_time_ms": 30_000, "max_retries": 3},
-        },
-    ),
-)
+SCHEMA = Schema("events", "millrace.apps.events")
 
 
 class EventsSettings(msgspec.Struct, frozen=True):
     """Whether debug routing may be asked for, and whether the application consumes its queue itself."""
 
     debug_routes: bool = True
-    consumer: Literal["none", "log"] = "none"
+    consumer: Literal["none", "log", "deliver"] = "none"
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -87,8 +78,16 @@ def app(platform: Platform, settings: EventsSettings) -> App:
         refuses=(BodyDoesNotFit, MessageTooLarge, QueueUnavailable),
         body_limit=BODY_BYTES,
     )
-    handlers = {QUEUE: log_events(platform.telemetry)} if settings.consumer == "log" else {}
-    return App(queues=NEEDS, routes=(route,), handlers=handlers)
+    handlers: dict[str, Handler] = {}
+    workflows: dict[str, WorkflowFunction] = {}
+    match settings.consumer:
+        case "log":
+            handlers[QUEUE] = log_events(platform.telemetry)
+        case "deliver":
+            handlers[QUEUE] = start_workflows(platform)
+            workflows[WORKFLOW] = process_event(platform)
+    routes = (route, *SubscriptionRoutes(platform, delivers=settings.consumer == "deliver").routes())
+    return App(queues=NEEDS, routes=routes, handlers=handlers, workflows=workflows)
 
 
 class _EventsDoor:
@@ -142,8 +141,8 @@ class _EventsDoor:
     def _make_env(self, account_id: str, queue_name: str) -> EventEnv:
         async def send(messages: list[Outgoing], delay_seconds: float | None) -> Backlog:
             queue = await self._queue(account_id, queue_name)
-            _, backlog = await self._platform.broker.send(queue, messages[0], max_bytes=BODY_BYTES + WRAPPING_BYTES)
-            return backlog
+            sent = await self._platform.broker.send(queue, messages[0], max_bytes=EVENT_BYTES)
+            return sent.backlog
 
         return EventEnv(QueueBinding(send))
 

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from millrace.apps.events.producer import CORRELATION
-from millrace.batch import MessageBatch
+from millrace.batch import BatchMessage, MessageBatch
 from millrace.telemetry import Telemetry
 
 FORCED = "_force_dlq"
@@ -15,22 +15,26 @@ def log_events(telemetry: Telemetry) -> Callable[[MessageBatch], Awaitable[None]
 
     async def handle(batch: MessageBatch) -> None:
         for message in batch.messages:
-            body: Any = message.body
-            if is_forced(body):
+            if is_forced(message.body):
                 message.reject("dlq_routing")
                 continue
-            event_id = body.get("event_id", "") if isinstance(body, dict) else ""
-            telemetry.emit(
-                "event.received",
-                event_id=event_id,
-                message_id=message.id,
-                queue=batch.queue,
-                attempts=message.attempts,
-                correlation_id=message.headers.get(CORRELATION, ""),
-            )
+            tell_of(telemetry, batch.queue, message)
             message.ack()
 
     return handle
+
+
+def tell_of(telemetry: Telemetry, queue: str, message: BatchMessage[Any]) -> None:
+    """Tell that an event has arrived."""
+    body = message.body
+    telemetry.emit(
+        "event.received",
+        event_id=body.get("event_id", "") if isinstance(body, dict) else "",
+        message_id=message.id,
+        queue=queue,
+        attempts=message.attempts,
+        correlation_id=message.headers.get(CORRELATION, ""),
+    )
 
 
 def is_forced(body: object) -> bool:

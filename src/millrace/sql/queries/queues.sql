@@ -9,7 +9,7 @@ update queues set name = :name, modified_at_ms = :modified_at_ms, value = :value
 delete from queues where id = :id
 
 -- name: queue_state
-select q.value, q.lane, l.backlog_count, l.backlog_bytes
+select q.value, q.lane, l.backlog_count, l.backlog_bytes, l.features
 from queues q join lanes l on l.lane = q.lane
 where q.id = :id
 
@@ -59,6 +59,21 @@ delete from lanes where lane = :lane
 update lanes
 set backlog_count = backlog_count + :count, backlog_bytes = backlog_bytes + :bytes
 where lane = :lane
+
+-- name: set_features
+update lanes set features = :features where lane = :lane
+
+-- name: rate_bucket
+select tokens, at_ms from rate_buckets where queue_id = :queue_id
+
+-- name: set_rate_bucket
+insert or replace into rate_buckets (queue_id, tokens, at_ms) values (:queue_id, :tokens, :at_ms)
+
+-- name: delete_rate_bucket
+delete from rate_buckets where queue_id = :queue_id
+
+-- name: redriving_queues
+select value from queues where value ->> '$.settings.auto_redrive' is not null order by id
 
 -- name: insert_subscription
 insert into subscriptions (id, account_id, created_at_ms, queue_id, value)

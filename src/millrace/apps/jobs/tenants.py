@@ -1,0 +1,60 @@
+"""Taking the jobs of one tenant.
+
+They lie in the one queue among all others', so they are found by the index of their own rows: ten thousand jobs of
+another tenant in front cost nothing. Once found they are leased as `receive` leases.
+"""
+
+from typing import NamedTuple
+
+from millrace.errors import DeliveryPaused
+from millrace.ids import new_receipt
+from millrace.message import Lease
+from millrace.settlement import is_last_delivery
+from millrace.sql import queues
+from millrace.sql.queues import QueueState
+from millrace.sql.settling import key_list
+from millrace.work import Work
+
+
+class Taken(NamedTuple):
+    """A job that was leased."""
+
+    id: str
+    run_id: str
+    tenant_id: str
+    r2_key: str
+    attempts: int
+    lease: Lease
+
+
+def receive_of_tenant(
+    work: Work, queue_id: str, account_id: str, tenant: str, limit: int, lease_ms: int
+) -> list[Taken]:
+    """Lease up to `limit` ready jobs of the tenant, in order of arrival.
+
+    Raises:
+        QueueNotFound: no such queue.
+        DeliveryPaused: the queue is paused.
+    """
+    state = queues.load(work.tx, queue_id)
+    if state.queue.settings.delivery_paused:
+        raise DeliveryPaused(f"Delivery of queue '{state.queue.name}' is paused (queue_delivery_paused).")
+    rows = work.fetch("jobs_of_tenant", (account_id, tenant, work.now_ms, limit))
+    if len(rows) < limit:  # some may have been redriven
+        rows += work.fetch("failed_of_tenant", (account_id, tenant, work.now_ms, limit - len(rows)))
+    receipt = new_receipt()
+    jobs = [
+        Taken(job_id, run_id, tenant_id, r2_key, attempts + 1, Lease(key, receipt))
+        for job_id, run_id, tenant_id, r2_key, attempts, key in rows
+    ]
+    _lease(work, state, jobs, receipt, work.now_ms + lease_ms)
+    return jobs
+
+
+def _lease(work: Work, state: QueueState, jobs: list[Taken], receipt: int, until_ms: int) -> None:
+    last = [job.lease.key for job in jobs if is_last_delivery(job.attempts, state.policy)]
+    others = [job.lease.key for job in jobs if not is_last_delivery(job.attempts, state.policy)]
+    if last:
+        work.apply("lease", (until_ms, until_ms, receipt, True, key_list(last)))
+    if others:
+        work.apply("lease", (until_ms + state.retry_delay_ms, until_ms, receipt, False, key_list(others)))

@@ -1,0 +1,258 @@
+"""Sending, as a function of an open transaction.
+
+Plain messages go a short way. Those of a send in which one has a priority, an ordering or a deduplication key, and
+those of a queue that forwards, go a longer one beside them.
+"""
+
+from collections.abc import Container, Iterable, Iterator, Sequence
+
+import msgspec
+
+from millrace.errors import BacklogFull, MillraceError
+from millrace.idempotency import Once, dedupe_hash
+from millrace.message import NORMAL, Backlog, Stamped
+from millrace.queue import Forward
+from millrace.sql import queues
+from millrace.sql.idempotency import Ledger
+from millrace.sql.messages import backlog_of
+from millrace.sql.ordering import is_ordered
+from millrace.sql.queues import LANE_SHIFT, NEVER_MS, QueueState
+from millrace.sql.transaction import Row, Transaction
+from millrace.store import Placed, Repeated, Stored
+
+
+class Sending(msgspec.Struct, frozen=True):
+    """One caller's messages for one queue."""
+
+    queue_id: str
+    messages: Sequence[Stamped]
+    once: Once | None = None
+
+
+def send(tx: Transaction, sendings: Sequence[Sending]) -> list[Backlog | MillraceError]:
+    """Store what neighbours in the inbox send, as one statement; refuse those whose queue cannot take it."""
+    featured = {number for number, sending in enumerate(sendings) if not _are_plain(sending.messages)}
+    group = _Group(tx, _borne(sendings, featured))
+    taken = [group.take(sending, is_plain=number not in featured) for number, sending in enumerate(sendings)]
+    backlogs = group.save()
+    return [
+        found if isinstance(found, MillraceError) else _answer(backlogs[sending.queue_id], found)
+        for sending, found in zip(sendings, taken, strict=True)
+    ]
+
+
+_Taken = int | tuple[Placed, ...] | str | MillraceError  # first key; each one's place; the id it repeats; a refusal
+
+
+class _Group:
+    """The queues and keys of a group of sends as they change, and the rows that are written at the end."""
+
+    def __init__(self, tx: Transaction, borne: Iterable[tuple[str, bytes]]) -> None:
+        self._tx, self._ledger = tx, Ledger(tx, borne)
+        self._states: dict[str, QueueState | None] = {}
+        self._ids: dict[tuple[str, str], str] = {}
+        self._ordered: set[tuple[int, str]] = set()
+        self._rows: list[Row] = []
+        self._featured_rows: list[Row] = []
+
+    def take(self, sending: Sending, *, is_plain: bool) -> _Taken:
+        """Add the rows of one caller; or refuse it, or give the id that it repeats."""
+        state = self._state(sending.queue_id)
+        if state is None:
+            return queues.unknown(sending.queue_id)
+        if sending.once is not None:
+            earlier = self._ledger.find(sending.queue_id, sending.once, sending.messages[0].sent_at_ms)
+            if earlier is not None:
+                return earlier
+        if is_plain and not state.queue.settings.forwards:
+            return self._take_together(state, sending)
+        return self._take_singly(state, sending)
+
+    def save(self) -> dict[str, Backlog]:
+        """Write everything, and give the backlogs of the queues."""
+        if self._rows:
+            self._tx.insert_many("insert_message", self._rows)
+        if self._featured_rows:
+            self._tx.insert_many("insert_featured_message", self._featured_rows)
+        self._ledger.save(self._tx)
+        return {queue_id: self._save(state) for queue_id, state in self._states.items() if state is not None}
+
+    def _take_together(self, state: QueueState, sending: Sending) -> int | BacklogFull:
+        messages, lane = sending.messages, state.lane
+        added_bytes = _size(messages)
+        full = _overflow(state, len(messages), added_bytes)
+        if full is not None:
+            return full
+        if sending.once is not None:
+            self._ledger.note(sending.queue_id, sending.once, messages[0].id, messages[0].sent_at_ms)
+        first_key = self._first_key(state, len(messages), added_bytes)
+        self._rows += [_row(first_key + offset, lane, message) for offset, message in enumerate(messages)]
+        return first_key
+
+    def _save(self, state: QueueState) -> Backlog:
+        state.save(self._tx)
+        self._tx.wake(state.queue.id)
+        return backlog_of(self._tx, state)
+
+    def _take_singly(self, state: QueueState, sending: Sending) -> _Taken:
+        """Take those that repeat no other, each into the queues that it goes to; or none."""
+        window_ms = state.queue.settings.deduplication_seconds * 1000
+        earlier = self._ledger.earlier(sending.queue_id, sending.messages, window_ms)
+        fresh = [message for message, first_id in zip(sending.messages, earlier, strict=True) if first_id is None]
+        lots = _lots(state, fresh)
+        for name, lot in lots.items():
+            target = self._named(state, name)
+            full = _overflow(target, len(lot), _size(lot)) if target is not None else None
+            if full is not None:
+                return full
+        if sending.once is not None:
+            first_id = earlier[0] or sending.messages[0].id
+            self._ledger.note(sending.queue_id, sending.once, first_id, sending.messages[0].sent_at_ms)
+        for message in fresh:
+            self._ledger.note_message(sending.queue_id, message)
+        keys_by_queue = {name: self._place(state, name, lot) for name, lot in lots.items()}
+        keys = keys_by_queue.get(state.queue.name, {})
+        return tuple(
+            Placed(first_id or message.id, keys.get(message.id, 0))
+            for message, first_id in zip(sending.messages, earlier, strict=True)
+        )
+
+    def _place(self, source: QueueState, name: str, lot: Sequence[Stamped]) -> dict[str, int]:
+        """Add the rows for one of the queues, which is made if it is missing; give their keys by id."""
+        now_ms = lot[0].sent_at_ms
+        state = self._named(source, name) or self._create(source, name, now_ms)
+        delay_ms = None if state is source else state.queue.settings.delivery_delay * 1000
+        keys: dict[str, int] = {}
+        for key, message in enumerate(lot, self._first_key(state, len(lot), _size(lot))):
+            state.take_in(message.priority, message.ordering_key)
+            is_parked = message.ordering_key is not None and self._is_ordered(state, message.ordering_key)
+            timed = message if delay_ms is None or message.is_timed else _delayed(message, delay_ms)
+            self._featured_rows.append(_featured_row(key, state.lane, timed, is_parked=is_parked))
+            keys[message.id] = key
+        return keys
+
+    def _first_key(self, state: QueueState, count: int, size: int) -> int:
+        """Count messages in, and give the key of the first; the others follow it."""
+        state.add(count, size)
+        first: int = self._tx.take_sequences(count) | (state.lane << LANE_SHIFT)
+        return first
+
+    def _is_ordered(self, state: QueueState, ordering_key: str) -> bool:
+        """Say whether the lane has a message of this key, and note that now it has."""
+        if (state.lane, ordering_key) in self._ordered:
+            return True
+        self._ordered.add((state.lane, ordering_key))
+        return is_ordered(self._tx, state, ordering_key)
+
+    def _state(self, queue_id: str) -> QueueState | None:
+        if queue_id not in self._states:
+            self._states[queue_id] = queues.find(self._tx, queue_id)
+        return self._states[queue_id]
+
+    def _named(self, source: QueueState, name: str) -> QueueState | None:
+        """Give the queue of that name in the account of the source, once for the whole group."""
+        account_id = source.queue.account_id
+        if name == source.queue.name:
+            return source
+        if (account_id, name) not in self._ids:
+            queue = queues.named(self._tx, account_id, name)
+            if queue is None:
+                return None
+            self._ids[account_id, name] = queue.id
+        return self._state(self._ids[account_id, name])
+
+    def _create(self, source: QueueState, name: str, now_ms: int) -> QueueState:
+        queue = source.queue
+        state = queues.ensure(self._tx, queue.account_id, name, queue.jurisdiction, now_ms)
+        self._ids[queue.account_id, name] = state.queue.id
+        self._states[state.queue.id] = state
+        return state
+
+
+def _borne(sendings: Sequence[Sending], featured: Container[int]) -> Iterator[tuple[str, bytes]]:
+    """Give the queue and the hash of each key that the sends and their messages bear."""
+    for number, sending in enumerate(sendings):
+        if sending.once is not None:
+            yield sending.queue_id, sending.once.key_hash
+        for message in sending.messages if number in featured else ():
+            if message.dedupe_key is not None:
+                yield sending.queue_id, dedupe_hash(message.dedupe_key)
+
+
+def _are_plain(messages: Sequence[Stamped]) -> bool:
+    for message in messages:  # written out, since every message there is comes by here
+        if message.priority != NORMAL or message.ordering_key is not None or message.dedupe_key is not None:
+            return False
+    return True
+
+
+def _lots(state: QueueState, messages: Sequence[Stamped]) -> dict[str, list[Stamped]]:
+    """Say which messages go into which queue, by name; the queue itself comes first."""
+    settings, name = state.queue.settings, state.queue.name
+    lots: dict[str, list[Stamped]] = {name: []}
+    for message in messages:
+        targets = {forward.queue for forward in settings.forwards if _takes(forward, message)} - {name}
+        if not (settings.forward_only and targets):
+            lots[name].append(message)
+        for target in sorted(targets):
+            lots.setdefault(target, []).append(message)
+    return {target: lot for target, lot in lots.items() if lot}
+
+
+def _takes(forward: Forward, message: Stamped) -> bool:
+    """Say whether the message has all the headers that the forward asks for; names in upper or lower case."""
+    headers = {name.lower(): value for name, value in (message.headers or {}).items()}
+    return all(headers.get(name.lower()) == value for name, value in forward.headers.items())
+
+
+def _delayed(message: Stamped, delay_ms: int) -> Stamped:
+    return msgspec.structs.replace(message, visible_at_ms=message.sent_at_ms + delay_ms)
+
+
+def _answer(backlog: Backlog, found: int | tuple[Placed, ...] | str) -> Backlog:
+    if isinstance(found, str):
+        return Repeated(backlog.count, backlog.bytes, backlog.oldest_sent_at_ms, found)
+    if isinstance(found, int):
+        return Stored(backlog.count, backlog.bytes, backlog.oldest_sent_at_ms, found)
+    return Stored(backlog.count, backlog.bytes, backlog.oldest_sent_at_ms, found[0].key if found else 0, found)
+
+
+def _size(messages: Sequence[Stamped]) -> int:
+    return sum(len(message.body) for message in messages)
+
+
+def _overflow(state: QueueState, count: int, added_bytes: int) -> BacklogFull | None:
+    settings = state.queue.settings
+    for limit, present, added, unit in (
+        (settings.max_backlog_messages, state.backlog_count, count, "messages"),
+        (settings.max_backlog_bytes, state.backlog_bytes, added_bytes, "bytes"),
+    ):
+        if limit is not None and present + added > limit:
+            return BacklogFull(
+                f"Queue '{state.queue.name}' is full: {present} + {added} {unit} exceed its limit of {limit}."
+            )
+    return None
+
+
+def _row(key: int, lane: int, message: Stamped) -> Row:
+    headers = msgspec.json.encode(message.headers).decode() if message.headers else None
+    kept_since_ms = message.kept_since_ms
+    return (
+        key,
+        lane,
+        message.visible_at_ms,
+        message.sent_at_ms if kept_since_ms is None else kept_since_ms,
+        message.sent_at_ms,
+        message.id,
+        message.content_type,
+        message.source,
+        headers,
+        message.body,
+    )
+
+
+def _featured_row(key: int, lane: int, message: Stamped, *, is_parked: bool) -> Row:
+    due_at_ms = message.visible_at_ms if is_parked else None
+    if is_parked:
+        message = msgspec.structs.replace(message, visible_at_ms=NEVER_MS)
+    return (*_row(key, lane, message), message.priority, message.ordering_key, due_at_ms)

@@ -1,0 +1,69 @@
+"""Rows of an application and messages commit together, with all that a message may ask for."""
+
+import pytest
+
+from millrace.broker import Broker
+from millrace.errors import BacklogFull
+from millrace.message import HIGH, Lease, Outgoing
+from millrace.queue import Forward
+from millrace.settlement import Ack
+from millrace.telemetry import Telemetry
+from millrace.work import Work
+from tests.conformance.made import Bench
+
+
+async def test_what_was_sent_is_settled_by_its_place(store, clock):
+    bench = await Bench.set_up(store, clock)
+
+    def act(tx):
+        work = Work(tx, clock)
+        (plain, ranked) = work.send(bench.queue.id, [Outgoing(body=b"1"), Outgoing(body=b"2", priority=HIGH)])
+        received = work.receive(bench.queue.id, 10, 1000)
+        leases = [(Lease(place.key, received[0].lease.receipt), Ack()) for place in (plain, ranked)]
+        return received, work.settle(bench.queue.id, leases), work.events
+
+    received, settled, events = await store.write(act)
+
+    assert [message.body for message in received] == [b"2", b"1"]
+    assert (None in settled, await bench.count()) == (False, 0)
+    assert [(name, fields["count"]) for name, fields in events] == [("message.sent", 2)]
+
+
+async def test_a_repeat_has_the_first_id_and_key_0(store, clock):
+    bench = await Bench.set_up(store, clock)
+    first = await Broker(store, clock, Telemetry()).send(bench.queue, Outgoing(body=b"1", dedupe_key="k"))
+
+    def act(tx):
+        work = Work(tx, clock)
+        return work.send(bench.queue.id, [Outgoing(body=b"1", dedupe_key="k")]), work.events
+
+    places, events = await store.write(act)
+
+    assert places == [(first.id, 0)]
+    assert [(name, fields["count"]) for name, fields in events] == [("message.deduplicated", 1)]
+
+
+async def test_copies_in_other_queues_are_undone_with_the_rest(store, clock):
+    bench = await Bench.set_up(store, clock, forwards=(Forward("copies"),))
+
+    def act(tx):
+        Work(tx, clock).send(bench.queue.id, [Outgoing(body=b"1")])
+        raise BacklogFull("of another")
+
+    with pytest.raises(BacklogFull):
+        await store.write(act)
+
+    assert (await bench.count(), await store.queue_named("acc", "copies")) == (0, None)
+
+
+async def test_two_sends_of_one_transaction_keep_the_order_of_a_key(store, clock):
+    bench = await Bench.set_up(store, clock)
+
+    def act(tx):
+        work = Work(tx, clock)
+        for body in (b"1", b"2"):
+            work.send(bench.queue.id, [Outgoing(body=body, ordering_key="a")])
+
+    await store.write(act)
+
+    assert await bench.bodies() == [b"1"]
