@@ -107,7 +107,8 @@ def assert_failure(reply: Reply, status: int, code: int) -> None:
 def assert_refusal(reply: Reply, status: int, code: str) -> None:
     """Hold an answer to the error shape outside the v4 API."""
     assert reply.status == status, (reply.status, reply.body[:300])
-    assert list(reply.json) == ["error"]
+    assert set(reply.json) - {"success"} == {"error"}
+    assert reply.json.get("success", False) is False  # /jobs says it, too
     assert set(reply.json["error"]) == {"code", "message", "timestamp", "correlation_id"}
     assert reply.json["error"]["code"] == code
     assert reply.json["error"]["correlation_id"] == reply.headers["x-correlation-id"]
