@@ -23,7 +23,7 @@ from millrace.errors import (
 )
 from millrace.idempotency import Once, content_key, make_once
 from millrace.ids import NewId, new_id
-from millrace.message import Backlog, Lease, Message, Outgoing, Stamped, check_features, check_time
+from millrace.message import Backlog, Lease, Message, Outgoing, Stamped, check_features, check_time, is_plain
 from millrace.queue import Queue
 from millrace.settlement import Ack, Buried, Outcome, Released, Removed, Settlement
 from millrace.store import ALL, Cleared, IsReady, Placed, Received, RedriveFilter, Repeated, Store, Stored
@@ -260,30 +260,36 @@ def stamp(
     """
     if len(message.body) > max_bytes:
         raise MessageTooLarge(f"message size of {len(message.body)} bytes exceeds limit of {max_bytes} bytes")
-    check_features(message)
     delay = message.delay_seconds
     if delay is None:
         delay = queue.settings.delivery_delay if batch_delay is None else batch_delay
     else:
         _checked_delay(delay, InvalidMessage)
-    at_ms = message.send_at_ms
-    dedupe_key = message.dedupe_key
-    if dedupe_key is None and queue.settings.deduplicate_content:
-        dedupe_key = content_key(message)
-    return Stamped(
+    stamped = Stamped(
         id=new_id(),
         body=message.body,
         content_type=message.content_type,
         sent_at_ms=now_ms,
-        visible_at_ms=now_ms + round(delay * 1000) if at_ms is None else max(now_ms, at_ms),
+        visible_at_ms=now_ms + round(delay * 1000),
         source=message.source,
         headers=message.headers,
-        kept_since_ms=None if at_ms is None else max(now_ms, at_ms),
-        priority=message.priority,
-        ordering_key=message.ordering_key,
-        dedupe_key=dedupe_key,
-        is_timed=at_ms is not None or message.delay_seconds is not None or batch_delay is not None,
+        is_timed=message.delay_seconds is not None or batch_delay is not None,
     )
+    return (
+        stamped if is_plain(message) and not queue.settings.deduplicate_content else _featured(message, stamped, queue)
+    )
+
+
+def _featured(message: Outgoing, stamped: Stamped, queue: Queue) -> Stamped:
+    """Check and add what a message asks for beyond its body and a delay."""
+    check_features(message)
+    if message.send_at_ms is not None:
+        at_ms = max(stamped.sent_at_ms, message.send_at_ms)
+        stamped = replace(stamped, visible_at_ms=at_ms, kept_since_ms=at_ms, is_timed=True)
+    dedupe_key = message.dedupe_key
+    if dedupe_key is None and queue.settings.deduplicate_content:
+        dedupe_key = content_key(message)
+    return replace(stamped, priority=message.priority, ordering_key=message.ordering_key, dedupe_key=dedupe_key)
 
 
 class Terms(NamedTuple):

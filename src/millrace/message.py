@@ -121,6 +121,17 @@ class Backlog(msgspec.Struct, frozen=True):
     oldest_sent_at_ms: int
 
 
+def is_plain(message: Outgoing) -> bool:
+    """Say whether a message asks for nothing beyond its body and a delay."""
+    return (
+        message.priority == NORMAL
+        and message.headers is None
+        and message.send_at_ms is None
+        and message.ordering_key is None
+        and message.dedupe_key is None
+    )
+
+
 def check_features(message: Outgoing) -> None:
     """Let what a message asks for beyond its body pass.
 

@@ -11,7 +11,7 @@ import msgspec
 from millrace.apps.events import subscriptions
 from millrace.apps.events.app import SCHEMA
 from millrace.apps.events.delivery import WORKFLOW, process_event, start_workflows
-from millrace.apps.events.queues import NEEDS, QUEUE
+from millrace.apps.events.queues import DEAD_LETTERS, NEEDS, QUEUE
 from millrace.bindings import Env
 from millrace.broker import Broker
 from millrace.catalog import Catalog
@@ -20,6 +20,7 @@ from millrace.handlers.workflow import workflow_handler
 from millrace.message import Message, Outgoing
 from millrace.platform import Platform, QueueNeed, ensure_queues
 from millrace.resources.outbound import Outbound
+from millrace.runtime.reaper import Reaper
 from millrace.sql.connection import prepare
 from millrace.sql.store import SqlStore
 from millrace.telemetry import Telemetry
@@ -41,6 +42,7 @@ class Rooms:
         env = Env({"ACCOUNT_ID": ACCOUNT})
         run = workflow_handler(process_event(platform), StoredJournal(platform, ACCOUNT, WORKFLOW))
         self.events = Line(platform, ACCOUNT, QUEUE, as_call(start_workflows(platform)), env)
+        self.sweep = Reaper(platform.store, clock, platform.telemetry).sweep  # what a server does in the background
         self.runs = Line(platform, ACCOUNT, queue_of(WORKFLOW), as_call(run), env)
 
     async def subscribe(self, wanted: Mapping[str, Any] | None = None) -> subscriptions.Subscription:
@@ -65,6 +67,13 @@ class Rooms:
     async def bodies(self, subscription: subscriptions.Subscription) -> list[bytes]:
         """Give what waits for a subscription."""
         return [message.body for message in await self.messages(subscription.queue.name)]
+
+    async def redrive_by_itself(self, *, after_seconds: int) -> None:
+        """Let event-dlq give its messages back."""
+        dead = await self.platform.catalog.queue_named(ACCOUNT, DEAD_LETTERS)
+        settings = {"auto_redrive": {"after_seconds": after_seconds}}
+        await self.platform.catalog.change(ACCOUNT, dead.id, settings=settings)
+        await self.sweep()
 
     async def look(self, event_id: str) -> Instance:
         return await self.platform.read(lambda work: instances.look(work, ACCOUNT, WORKFLOW, event_id))

@@ -1,4 +1,4 @@
-"""Receivers of events, and the server that sends them."""
+"""Receivers of events, and the server that sends to them."""
 
 import json
 import re

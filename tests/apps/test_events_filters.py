@@ -57,5 +57,5 @@ def test_an_event_without_metadata_fits_no_filter_on_it():
 
 @pytest.mark.parametrize("path", ["", "payload", "payload.", ".a", "payload..a", "event_id", "Payload.a", "payload.a."])
 def test_a_path_that_leads_nowhere_is_refused_by_name(path):
-    with pytest.raises(BodyDoesNotFit, match="such as 'payload.order.type'"):
+    with pytest.raises(BodyDoesNotFit, match=r"such as 'payload.order.type'"):
         check_paths(["payload.fine", path])

@@ -3,6 +3,7 @@
 import pytest
 
 from millrace.apps.events import subscriptions
+from millrace.settlement import Reject
 from millrace.workflows import instances
 from tests.apps.event_rooms import ACCOUNT, open_rooms
 
@@ -146,6 +147,23 @@ async def test_a_marked_event_goes_to_the_dead_letter_queue_at_once(rooms):
 
     (buried,) = await rooms.messages("event-dlq")
     assert (buried.reason, await rooms.bodies(subscription)) == ("dlq_routing", [])
+
+
+async def test_a_dead_letter_of_a_subscription_goes_back_to_it_by_itself(rooms):
+    """S4-50."""
+    subscription = await rooms.subscribe()
+    await rooms.send(an_event())
+    await rooms.deliver()
+    received = await rooms.platform.broker.receive(subscription.queue, 10, 1000)
+    await rooms.platform.broker.settle(subscription.queue, [(received.messages[0].lease, Reject("down"))])
+
+    await rooms.redrive_by_itself(after_seconds=60)
+    too_early = await rooms.bodies(subscription)
+    rooms.clock.advance(61)
+    await rooms.sweep()
+
+    assert (too_early, len(await rooms.bodies(subscription))) == ([], 1)
+    assert await rooms.messages("event-dlq") == []
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pytest
 
 from millrace.apps.jobs.jobs import JobBody
 from millrace.apps.jobs.statuses import STATUSES
+from millrace.coordination.states import history
 from millrace.errors import Conflict, IdempotencyKeyReused
 from millrace.message import Lease, Outgoing
 from millrace.settlement import Ack
@@ -143,6 +144,18 @@ async def test_an_ack_that_is_said_again_is_answered_as_the_first(rooms):
     assert again == [(True, "done", None)]
     assert other == [(False, "done", "stale_lease")]
     assert opposite == [(False, "done", "already_settled")]
+
+
+async def test_a_run_with_two_jobs_in_one_batch_follows_the_newer_one(rooms):
+    """S2-24."""
+    older, newer = await rooms.add(r2_key="a.pdf"), await rooms.add(r2_key="b.pdf")
+
+    await rooms.pull()
+    await rooms.settle("done", newer, older)
+
+    states = await rooms.platform.read(lambda work: history(work.tx, ACCOUNT, "run", "run-1"))
+    told = [(state.value["jobId"], state.value["status"]) for state in states]
+    assert told == [(older, "pending"), (newer, "pending"), (newer, "leased"), (newer, "done")]
 
 
 async def test_unknown_and_unpulled_jobs_are_refused_each_by_itself(rooms):

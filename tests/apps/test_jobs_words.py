@@ -1,11 +1,13 @@
 """What the jobs application decides without a server: names, signatures, who comes in."""
 
 import hmac
+from pathlib import Path
 
 import jwt
 import pytest
 
 from millrace.access.scopes import Role
+from millrace.apps.jobs.app import JobsSettings, app
 from millrace.apps.jobs.filenames import NAME_BYTES, object_key, safe_name
 from millrace.apps.jobs.signing import Ticket, is_signed, path_of
 from millrace.apps.jobs.tokens import key_of, make_admit
@@ -13,7 +15,10 @@ from millrace.cli.applications import _bucket
 from millrace.config import Settings, read_settings
 from millrace.errors import ConfigurationError
 from millrace.http.routes import Caller
+from millrace.platform import Platform
 from millrace.resources.objects.contract import check_key
+from millrace.resources.objects.files import FileObjects
+from millrace.resources.outbound import Outbound
 
 SECRET = "s" * 40
 TICKET = Ticket("local", "run-1", "application/pdf", 1000, 1_700_000_000_000, b"k" * 32)
@@ -118,6 +123,7 @@ def test_nobody_comes_in_without_a_bearer_but_with_a_signed_url():
     assert admit(_caller("PUT", "/uploads/run-1/content", b"signature=x")).role is Role.PRODUCER
     for caller in (
         _caller("PUT", "/uploads/run-1/content"),
+        _caller("PUT", "/uploads/run-1/content", b"xsignature=x&other=signature="),
         _caller("GET", "/uploads/run-1/content", b"signature=x"),
         _caller("PUT", "/uploads/run-1/content/more", b"signature=x"),
         _caller("POST", "/jobs/enqueue", b"signature=x"),
@@ -135,6 +141,18 @@ def test_turnstile_lets_callers_without_a_key_create_uploads_and_nothing_else():
     for method, path in (("POST", "/runs"), ("GET", "/uploads/create"), ("POST", "/uploads/create/x")):
         assert admit(_caller(method, path)) is None
     assert admit(_caller("POST", "/uploads/create", b"", b"wrong")) is None
+
+
+def test_every_route_of_the_application_asks_for_a_key_and_a_scope():
+    """S2-13: new ones included."""
+    settings = JobsSettings(account_id="local", jwt_secret=SECRET)
+    platform = Platform(None, None, None, None, lambda: 0, Outbound())
+
+    made = app(platform, settings, FileObjects(Path("nowhere")))
+
+    assert {route.path.split("/")[1] for route in (*made.routes, *made.sockets)} == set(made.admissions)
+    assert all(route.scope is not None for route in (*made.routes, *made.sockets))
+    assert not any(route.is_open for route in made.routes)
 
 
 def test_an_empty_secret_is_none():

@@ -11,6 +11,7 @@ from millrace.cli.parsing import Commands, add_number, add_server, add_verb
 from millrace.cli.queue_arguments import add_queues
 from millrace.cli.secret_arguments import add_secret
 from millrace.cli.sql_arguments import add_d1, add_db
+from millrace.cli.watching_arguments import add_bench, add_tail
 
 ROLES = ("admin", "operator", "producer", "consumer", "agent")
 
@@ -34,6 +35,8 @@ def make_parser(program: str) -> argparse.ArgumentParser:
     add_audit(commands)
     add_d1(commands, add_server)
     add_db(commands)
+    add_tail(commands)
+    add_bench(commands)
     return parser
 
 

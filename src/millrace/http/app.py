@@ -203,6 +203,7 @@ def _read_head(headers: Iterable[tuple[bytes, bytes]], subprotocols: Sequence[st
         None if idempotency_key is None else idempotency_key.strip().decode("latin-1"),
         is_correlated=is_correlated,
         traceparent=None if traceparent is None else traceparent.strip().decode("latin-1"),
+        headers=found,
     )
 
 

@@ -37,6 +37,11 @@ class Head(NamedTuple):
     idempotency_key: str | None
     is_correlated: bool = False  # the id is the caller's own
     traceparent: str | None = None
+    headers: Mapping[bytes, bytes] = {}  # all of them; of doubled ones the last
+
+    def text(self, name: bytes) -> str:
+        """Give a header by its lower-case name, or an empty text."""
+        return self.headers.get(name, b"").decode("latin-1")
 
 
 class Request:

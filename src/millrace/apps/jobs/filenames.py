@@ -2,8 +2,10 @@
 
 import re
 import unicodedata
+from hashlib import sha256
 
 NAME_BYTES = 128
+OURS = ("uploads/", "texts/")
 FALLBACK = "file"
 SEPARATORS = re.compile(r"[/\\]")
 OTHERS = re.compile(r"[^\w.\- ]+")
@@ -22,7 +24,20 @@ def safe_name(text: str) -> str:
 
 def object_key(tenant_id: str, run_id: str, filename: str) -> str:
     """Give the key under which the object of a run lies."""
-    return f"uploads/{safe_name(SEPARATORS.sub('_', tenant_id))}/{run_id}/{safe_name(filename)}"
+    return f"{folder_of(tenant_id)}{run_id}/{safe_name(filename)}"
+
+
+def folder_of(tenant_id: str) -> str:
+    """Give the prefix of a tenant's keys: one that no other tenant has, however much their names look alike."""
+    name = safe_name(SEPARATORS.sub("_", tenant_id))
+    if name != tenant_id:  # `~` is in no safe name
+        name += f"~{sha256(tenant_id.encode()).hexdigest()[:16]}"
+    return f"uploads/{name}/"
+
+
+def is_of_another_tenant(key: str, tenant_id: str) -> bool:
+    """Say whether a key lies where we keep uploads and texts, but not in the tenant's own folder."""
+    return key.startswith(OURS) and not key.startswith(folder_of(tenant_id))
 
 
 def _cut(name: str) -> str:

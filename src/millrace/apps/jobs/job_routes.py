@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from millrace.access.scopes import Scope
 from millrace.apps.jobs import answers, jobs, pulling, settling, statuses
+from millrace.apps.jobs.filenames import folder_of, is_of_another_tenant
 from millrace.apps.jobs.jobs import NEEDS, QUEUE, JobBody
 from millrace.apps.jobs.settling import Asked, Report, Verdict
 from millrace.clock import iso_milliseconds
@@ -97,8 +98,10 @@ def key_hash_of(request: Request) -> bytes | None:
     return jobs.hash_of_key(key, request.key.tenant)
 
 
-def check_tenant(request: Request, tenant_id: str) -> None:
-    """Let it pass when the key may speak for the tenant.
+def check_tenant(request: Request, tenant_id: str, r2_key: str | None = None) -> None:
+    """Let it pass when the key may speak for the tenant, and name this object.
+
+    What an agent reads becomes the text of the run, so a tenant's key does not name what others have uploaded.
 
     Raises:
         Forbidden: it is another tenant's, or limited to other queues.
@@ -106,6 +109,10 @@ def check_tenant(request: Request, tenant_id: str) -> None:
     request.key.check_queue(QUEUE)
     if request.key.tenant not in (None, tenant_id):
         raise Forbidden(f"this key is limited to tenant {request.key.tenant!r}")
+    if request.key.tenant is not None and r2_key is not None and is_of_another_tenant(r2_key, tenant_id):
+        raise Forbidden(
+            f"r2Key is {r2_key[:80]!r}; of our own objects this key names those below {folder_of(tenant_id)!r}"
+        )
 
 
 class JobRoutes:
@@ -133,7 +140,7 @@ class JobRoutes:
     async def enqueue_job(self, desk: Desk, request: Request) -> Answer:
         """Put a job into the queue. Its run is made when it is not there yet."""
         body: JobBody = ENQUEUE.read(request.body)
-        check_tenant(request, body.tenant_id)
+        check_tenant(request, body.tenant_id, body.r2_key)
         account_id, key_hash = request.key.account_id, key_hash_of(request)
 
         def enqueue(work: Work) -> tuple[str, str]:

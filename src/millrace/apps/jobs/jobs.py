@@ -101,7 +101,7 @@ def add(work: Work, account_id: str, body: JobBody, key_hash: bytes | None = Non
     if not placed.key:  # the queue's owner has it drop doubles
         return Added(placed.id, is_new=False)
     record(work, account_id, body, placed.id, placed.key, key_hash=key_hash)
-    runs.tell(work, account_id, {body.run_id: Change(placed.id, "pending")})
+    runs.tell(work, account_id, [body.run_id], {placed.id: Change("pending")})
     return Added(placed.id, is_new=True)
 
 

@@ -41,8 +41,9 @@ def pull(work: Work, account_id: str, limit: int, lease_ms: int, tenant: str | N
         ]
     if pulled:
         jobs = [(job.id, job.lease.key, job.attempts) for job in pulled]
-        work.apply("jobs_leased", (work.now_ms, msgspec.json.encode(jobs).decode()))
-        runs.tell(work, account_id, {job.body.run_id: Change(job.id, LEASED, job.attempts) for job in pulled})
+        rows = work.fetch("jobs_leased", (work.now_ms, msgspec.json.encode(jobs).decode()))
+        changes = {job_id: Change(LEASED, attempts, error) for job_id, attempts, error in rows}
+        runs.tell(work, account_id, {job.body.run_id for job in pulled}, changes)
     return pulled
 
 

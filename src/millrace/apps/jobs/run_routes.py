@@ -88,7 +88,7 @@ class RunRoutes:
     async def start_run(self, desk: Desk, request: Request) -> Answer:
         """Make a run with its job."""
         body: StartBody = START.read(request.body)
-        check_tenant(request, body.tenant_id)
+        check_tenant(request, body.tenant_id, body.r2_key)
         account_id, run_id = request.key.account_id, body.run_id or new_id()
         r2_key = body.r2_key or object_key(body.tenant_id, run_id, "content")
         wanted = JobBody(run_id, body.tenant_id, r2_key)

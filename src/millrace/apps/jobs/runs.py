@@ -1,7 +1,7 @@
 """Runs: what a client follows. Each change of a run is a version of its state, written with the change itself."""
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
 
 import msgspec
 
@@ -16,9 +16,8 @@ STATE = "run"  # the kind of the states
 
 
 class Change(NamedTuple):
-    """What became of a run's job. `status` is pending, leased, done or failed."""
+    """What became of a job. `status` is pending, leased, done or failed."""
 
-    job_id: str
     status: str
     attempts: int = 0
     error: str | None = None
@@ -65,10 +64,10 @@ def start(work: Work, account_id: str, *, run_id: str, tenant_id: str, r2_key: s
     Raises:
         Conflict: the run is another tenant's.
     """
-    bindings = {"account_id": account_id, "id": run_id, "r2_key": r2_key, "job_id": job_id, "now_ms": work.now_ms}
+    bindings = {"account_id": account_id, "id": run_id, "r2_key": r2_key, "job_id": job_id}
     row = work.fetch_one("run_tenant", (account_id, run_id))
     if row is None:
-        work.apply("insert_run", {**bindings, "tenant_id": tenant_id})
+        work.apply("insert_run", {**bindings, "tenant_id": tenant_id, "now_ms": work.now_ms})
         work.note(account_id, "run.created", f"run {run_id}", tenant=tenant_id, job=job_id)
     elif row[0] != tenant_id:
         raise Conflict(f"runId is {run_id!r}, a run of another tenant; choose another")
@@ -76,13 +75,13 @@ def start(work: Work, account_id: str, *, run_id: str, tenant_id: str, r2_key: s
         work.apply("set_run_job", bindings)
 
 
-def tell(work: Work, account_id: str, changes: Mapping[str, Change]) -> None:
-    """Tell the followers of runs (by id) what became of their jobs; a run follows the latest of its jobs."""
-    changed = [run for run in _runs(work, account_id, changes) if changes[run.id].job_id == run.job_id]
+def tell(work: Work, account_id: str, run_ids: Collection[str], changes: Mapping[str, Change]) -> None:
+    """Tell the followers of runs what became of jobs, by their ids; a run follows the latest of its jobs."""
+    changed = [run for run in _runs(work, account_id, run_ids) if run.job_id in changes]
     if any(run.stage is not None for run in changed):
-        work.apply("clear_stages", (work.now_ms, account_id, _json([run.id for run in changed])))
+        work.apply("clear_stages", (account_id, _json([run.id for run in changed])))
     for run in changed:
-        _put(work, account_id, _summary(run, changes[run.id], work.now_ms))
+        _put(work, account_id, _summary(run, changes[run.job_id], work.now_ms))
 
 
 def find(work: Work, account_id: str, run_id: str, tenant: str | None) -> Summary:
@@ -118,7 +117,7 @@ def store_result(
         NotFound: as for `find`.
     """
     run = _one(work, account_id, run_id, tenant)
-    work.apply("set_run_result", (stage, text_bytes, work.now_ms, account_id, run_id))
+    work.apply("set_run_result", (stage, text_bytes, account_id, run_id))
     work.apply(
         "save_run_result", (account_id, run_id, result.text, result.text_key, result.json and result.json.decode())
     )
@@ -128,7 +127,7 @@ def store_result(
 
 def object_arrived(work: Work, account_id: str, run_id: str, size: int) -> None:
     """Note the size of a run's object, and tell its followers."""
-    work.apply("run_object_arrived", (size, work.now_ms, account_id, run_id))
+    work.apply("run_object_arrived", (size, account_id, run_id))
     run = _one(work, account_id, run_id, None)
     _put(work, account_id, _summary(run, _present(work, account_id, run), work.now_ms))
 
@@ -140,7 +139,7 @@ def _one(work: Work, account_id: str, run_id: str, tenant: str | None) -> _Run:
     raise NotFound(f"run {run_id[:128]!r} does not exist")
 
 
-def _runs(work: Work, account_id: str, run_ids: Any) -> list[_Run]:
+def _runs(work: Work, account_id: str, run_ids: Collection[str]) -> list[_Run]:
     rows: list[Row] = work.fetch("runs_with_ids", (account_id, _json(list(run_ids))))
     return [_Run(*row) for row in rows]
 
@@ -150,7 +149,7 @@ def _present(work: Work, account_id: str, run: _Run) -> Change:
     seen: Seen = look(work, account_id, [run.job_id])[run.job_id]
     status = status_of(work, account_id, seen)
     shown = run.stage if status == "leased" and run.stage is not None else status
-    return Change(run.job_id, shown, seen.attempts, seen.error)
+    return Change(shown, seen.attempts, seen.error)
 
 
 def _summary(run: _Run, change: Change, updated_at_ms: int) -> Summary:

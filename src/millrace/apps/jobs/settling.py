@@ -78,7 +78,7 @@ def extend(work: Work, account_id: str, asked: Sequence[Asked], lease_ms: int, t
     leases = {job_id: lease for job_id, lease in claims.items() if isinstance(lease, Lease)}
     extended = settling.extend(work.tx, queue_id, list(leases.values()), work.now_ms + lease_ms)
     still = [job_id for job_id, lease in leases.items() if lease in extended]
-    changes = {job_id: Change(job_id, LEASED, seen[job_id].attempts) for job_id in still}
+    changes = {job_id: Change(LEASED, seen[job_id].attempts) for job_id in still}
     refusals = _refusals(claims, changes)
     return [_verdict(work, account_id, one, seen.get(one.id), changes, refusals, None) for one in asked]
 
@@ -125,11 +125,11 @@ def _refusals(claims: Mapping[str, Lease | str], changes: Mapping[str, Change]) 
 def _change(seen: Seen, end: Settlement, report: Report) -> Change:
     match end:
         case Removed(reason=None):
-            return Change(seen.id, DONE, seen.attempts)
+            return Change(DONE, seen.attempts)
         case Released(attempts=attempts):
-            return Change(seen.id, PENDING, attempts, report.error)
+            return Change(PENDING, attempts, report.error)
         case _:
-            return Change(seen.id, FAILED, seen.attempts, report.error)
+            return Change(FAILED, seen.attempts, report.error)
 
 
 def _write(work: Work, account_id: str, seen: Mapping[str, Seen], changes: Mapping[str, Change]) -> None:
@@ -143,7 +143,7 @@ def _write(work: Work, account_id: str, seen: Mapping[str, Seen], changes: Mappi
         for job_id, change in changes.items()
     ]
     work.apply("jobs_settled", (work.now_ms, msgspec.json.encode(rows).decode()))
-    runs.tell(work, account_id, {seen[job_id].run_id: change for job_id, change in changes.items()})
+    runs.tell(work, account_id, {seen[job_id].run_id for job_id in changes}, changes)
     for job_id, change in changes.items():
         if change.status == FAILED:
             work.note(account_id, "job.failed", f"job {job_id}", run=seen[job_id].run_id, attempts=change.attempts)
@@ -172,5 +172,5 @@ def _verdict(
 def store_missing(work: Work, account_id: str, job_ids: Sequence[str]) -> None:
     """Store what became of jobs that left the queue without us, unless somebody has done it meanwhile."""
     seen = {job_id: job for job_id, job in look(work, account_id, job_ids).items() if job.status(work.now_ms) is None}
-    ends = {job.id: Change(job.id, status_of(work, account_id, job), job.attempts, job.error) for job in seen.values()}
+    ends = {job.id: Change(status_of(work, account_id, job), job.attempts, job.error) for job in seen.values()}
     _write(work, account_id, seen, ends)

@@ -6,8 +6,7 @@ What is let in here counts below /jobs, /uploads and /runs only, with the role a
 import hmac
 import re
 from typing import Any
-
-import jwt
+from urllib.parse import parse_qs
 
 from millrace.access.keys import Key
 from millrace.access.scopes import Role
@@ -22,12 +21,15 @@ SIGNED_UPLOAD, TURNSTILE = "signed-upload", "turnstile"  # ids of keys that stan
 
 def make_admit(account_id: str, clock: Clock, *, jwt_secret: str | None, has_turnstile: bool) -> Admit:
     """Make the way in. `has_turnstile` lets callers without a key create uploads, which then ask for a token."""
-    secret = None if jwt_secret is None else jwt_secret.encode()
+    secret = None if jwt_secret is None else jwt_secret.encode("utf-8", "surrogateescape")
+    if secret is not None:
+        # It takes 0.1 s: neither a server without the secret nor the first caller should wait for it.
+        import jwt  # noqa: F401, PLC0415
 
     def admit(caller: Caller) -> Key | None:
         if caller.bearer is not None:
             return None if secret is None else key_of(caller.bearer, secret, account_id, clock())
-        if caller.method == "PUT" and CONTENT.fullmatch(caller.path) and b"signature=" in caller.query_string:
+        if caller.method == "PUT" and CONTENT.fullmatch(caller.path) and _has_signature(caller.query_string):
             return _stand_in(SIGNED_UPLOAD, account_id)
         if has_turnstile and caller.method == "POST" and CREATE.fullmatch(caller.path):
             return _stand_in(TURNSTILE, account_id)
@@ -53,6 +55,8 @@ def key_of(bearer: bytes, secret: bytes, account_id: str, now_ms: int) -> Key | 
 
 def _claims(token: bytes, secret: bytes) -> dict[str, Any] | None:
     """Give the claims of a token that the secret signed. Its times are held against our own clock, not here."""
+    import jwt  # noqa: PLC0415 - see `make_admit`
+
     options: Any = {"verify_exp": False, "verify_nbf": False, "verify_iat": False, "verify_aud": False}
     try:
         return jwt.decode(token, secret, algorithms=["HS256"], options=options)
@@ -65,6 +69,10 @@ def _is_in_time(claims: dict[str, Any], now_ms: int) -> bool:
     ends, begins = claims.get("exp"), claims.get("nbf", 0)
     numbers = all(isinstance(time, int | float) and not isinstance(time, bool) for time in (ends, begins))
     return numbers and begins * 1000 <= now_ms < ends * 1000  # type: ignore[operator]
+
+
+def _has_signature(query_string: bytes) -> bool:
+    return "signature" in parse_qs(query_string.decode("latin-1"), keep_blank_values=True)
 
 
 def _stand_in(id: str, account_id: str) -> Key:

@@ -6,11 +6,11 @@ import msgspec
 from msgspec import Meta
 
 from millrace.access.scopes import Scope
-from millrace.apps.jobs import answers, uploads
+from millrace.apps.jobs import answers, runs, uploads
 from millrace.apps.jobs.job_routes import check_tenant, write_jobs
-from millrace.apps.jobs.jobs import Name, check_printable
+from millrace.apps.jobs.jobs import QUEUE, Name, check_printable
 from millrace.apps.jobs.signing import Ticket, is_signed, path_of
-from millrace.apps.jobs.tokens import TURNSTILE
+from millrace.apps.jobs.tokens import SIGNED_UPLOAD, TURNSTILE
 from millrace.apps.jobs.turnstile import Turnstile
 from millrace.apps.jobs.uploads import Announced, Upload
 from millrace.errors import (
@@ -30,6 +30,7 @@ from millrace.platform import Platform
 from millrace.resources.objects.contract import ObjectStore
 
 FILENAME_CHARACTERS = 1024
+UNTOLD = ("", "application/octet-stream", "application/x-www-form-urlencoded")  # what clients put by themselves
 TEXT = {"type": "string"}
 # What a client has sent is shown as a file and never run as a page of ours.
 AS_FILE = ((b"content-disposition", b"attachment"), (b"x-content-type-options", b"nosniff"))
@@ -78,7 +79,7 @@ class UploadRoutes:
                   refuses=(BodyNotJson, BodyDoesNotFit, MediaTypeRefused, ObjectTooLarge, BacklogFull, QueueUnavailable)),
             Route(method="PUT", path=path, handle=self.put_content, scope=Scope.SEND, gives=answers.UploadArrived,
                   query={"expires": TEXT, "signature": TEXT}, streams=True, body_limit=self._rules.max_bytes,
-                  refuses=(MediaTypeRefused, ObjectTooLarge)),
+                  refuses=(NotFound, MediaTypeRefused, ObjectTooLarge)),
             Route(method="GET", path=path, handle=self.read_content, scope=Scope.TAKE,
                   media_type="application/octet-stream", refuses=(NotFound,)),
         )  # fmt: skip
@@ -101,7 +102,7 @@ class UploadRoutes:
         return Answer(msgspec.json.encode(answer), 201)
 
     async def put_content(self, desk: Desk, request: Request) -> Answer:
-        """Store the object of an upload; the signature of the URL stands for a key."""
+        """Store the object of an upload; the signature of the URL may stand for a key."""
         upload = await self._permitted(request)
         ticket = upload.ticket
         stat = await self._objects.put(
@@ -117,7 +118,7 @@ class UploadRoutes:
     async def read_content(self, desk: Desk, request: Request) -> Stream:
         """Give the bytes of a run's object."""
         key, run_id = request.key, request.params["runId"]
-        key.check_queue("jobs")
+        key.check_queue(QUEUE)
         may_read_any = key.tenant is None and key.account_id == self._rules.account_id
         object_key, content_type = await self._platform.read(
             lambda work: uploads.key_to_read(work, key.account_id, run_id, key.tenant, may_read_any=may_read_any)
@@ -146,24 +147,35 @@ class UploadRoutes:
         )
 
     async def _permitted(self, request: Request) -> Upload:
-        """Give the upload that the URL stands for.
+        """Give the upload that the URL, or else the key, stands for.
 
         Raises:
             Forbidden: the URL is not one that was given out, or has expired.
+            NotFound: the key may see no such upload.
             MediaTypeRefused: another type was announced.
-            ObjectTooLarge: the object is larger than the URL allows.
+            ObjectTooLarge: the object is larger than the upload allows.
         """
-        upload = await self._platform.read(lambda work: uploads.find(work, request.params["runId"]))
-        query, now_ms = request.query, self._platform.clock()
-        expires, signature = query.get("expires", [""])[-1], query.get("signature", [""])[-1]
-        if upload is None or not is_signed(upload.ticket, "PUT", expires, signature):
-            raise Forbidden("the signature of this URL is not valid; put the object to the uploadUrl as it was given")
-        _check(upload.ticket, request, now_ms)
+        query, run_id = request.query, request.params["runId"]
+        upload = await self._platform.read(lambda work: uploads.find(work, run_id))
+        if "signature" in query or request.key.id == SIGNED_UPLOAD:
+            expires, signature = query.get("expires", [""])[-1], query.get("signature", [""])[-1]
+            _check_signature(upload, expires, signature, self._platform.clock())
+        else:
+            await self._check_key(request, upload)
+        assert upload is not None
+        _check_content(upload.ticket, request)
         return upload
+
+    async def _check_key(self, request: Request, upload: Upload | None) -> None:
+        key, run_id = request.key, request.params["runId"]
+        key.check_queue(QUEUE)
+        await self._platform.read(lambda work: runs.find(work, key.account_id, run_id, key.tenant))
+        if upload is None or upload.ticket.account_id != key.account_id:
+            raise NotFound(f"run {run_id[:128]!r} has no upload")
 
     def _base(self, request: Request) -> str:
         """Give where clients find this server; nothing when that is not known."""
-        host = getattr(request.head, "host", "")
+        host = request.head.text(b"host")
         return self._rules.public_url or (f"http://{host}" if host else "")
 
 
@@ -172,11 +184,16 @@ def essence(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
-def _check(ticket: Ticket, request: Request, now_ms: int) -> None:
-    if now_ms >= ticket.expires_at_ms:
+def _check_signature(upload: Upload | None, expires: str, signature: str, now_ms: int) -> None:
+    if upload is None or not is_signed(upload.ticket, "PUT", expires, signature):
+        raise Forbidden("the signature of this URL is not valid; put the object to the uploadUrl as it was given")
+    if now_ms >= upload.ticket.expires_at_ms:
         raise Forbidden("this upload URL has expired; create a new upload")
-    given = essence(getattr(request.head, "content_type", ticket.content_type))
-    if given != ticket.content_type:
+
+
+def _check_content(ticket: Ticket, request: Request) -> None:
+    given = essence(request.head.text(b"content-type"))
+    if given not in (ticket.content_type, *UNTOLD):
         raise MediaTypeRefused(f"Content-Type is {given[:80]!r}; expected {ticket.content_type}, as was announced")
     if request.head.content_length > ticket.max_bytes:
         raise ObjectTooLarge(f"the object has {request.head.content_length} bytes; expected at most {ticket.max_bytes}")

@@ -32,11 +32,10 @@ class Created(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Upload(msgspec.Struct, frozen=True, kw_only=True):
-    """An upload as it is stored; `size` is None until the object is there."""
+    """An upload as it is stored: what it allows, and where the object goes."""
 
     ticket: Ticket
     r2_key: str
-    size: int | None
 
 
 def create(work: Work, account_id: str, announced: Announced) -> Created:
@@ -66,9 +65,9 @@ def find(work: Work, run_id: str) -> Upload | None:
     row = work.fetch_one("upload", (run_id,))
     if row is None:
         return None
-    account_id, r2_key, content_type, max_bytes, expires_at_ms, secret, size = row
+    account_id, r2_key, content_type, max_bytes, expires_at_ms, secret = row
     ticket = Ticket(account_id, run_id, content_type, max_bytes, expires_at_ms, secret)
-    return Upload(ticket=ticket, r2_key=r2_key, size=size)
+    return Upload(ticket=ticket, r2_key=r2_key)
 
 
 def key_to_read(work: Work, account_id: str, run_id: str, tenant: str | None, *, may_read_any: bool) -> tuple[str, str]:

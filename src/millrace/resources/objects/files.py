@@ -110,10 +110,10 @@ def _keep(file: BinaryIO, arriving: Path, path: Path, root: Path) -> Stat:
         raise InvalidInput(
             f"object key is {key!r}; an object with its beginning, or longer, is there already"
         ) from None
-    folder = path.parent
-    while folder != root.parent:  # all of them: another put may have made one that is not on the disk yet
+    for folder in path.parents:  # all of ours: another put may have made one that is not on the disk yet
         _sync_folder(folder)
-        folder = folder.parent
+        if folder == root.parent.parent:
+            break
     return _stat_of(path)
 
 

@@ -2,12 +2,12 @@
 select tenant_id from runs where account_id = :account_id and id = :id
 
 -- name: insert_run
-insert into runs (account_id, id, tenant_id, r2_key, job_id, created_at_ms, updated_at_ms)
-values (:account_id, :id, :tenant_id, :r2_key, :job_id, :now_ms, :now_ms)
+insert into runs (account_id, id, tenant_id, r2_key, job_id, created_at_ms)
+values (:account_id, :id, :tenant_id, :r2_key, :job_id, :now_ms)
 
 -- name: set_run_job
 update runs
-set job_id = :job_id, r2_key = :r2_key, stage = null, updated_at_ms = :now_ms
+set job_id = :job_id, r2_key = :r2_key, stage = null
 where account_id = :account_id and id = :id
 
 -- name: insert_job
@@ -87,6 +87,7 @@ set
     updated_at_ms = :now_ms
 from json_each(:jobs) one
 where jobs_rows.id = one.value ->> 0
+returning id, attempts, error
 
 -- name: jobs_settled
 -- Each as [id, outcome or null, receipt, error or null].
@@ -104,12 +105,12 @@ where account_id = :account_id and id in (select value from json_each(:run_ids))
 
 -- name: clear_stages
 update runs
-set stage = null, updated_at_ms = :now_ms
+set stage = null
 where account_id = :account_id and id in (select value from json_each(:run_ids))
 
 -- name: set_run_result
 update runs
-set stage = coalesce(:stage, stage), text_bytes = coalesce(:text_bytes, text_bytes), updated_at_ms = :now_ms
+set stage = coalesce(:stage, stage), text_bytes = coalesce(:text_bytes, text_bytes)
 where account_id = :account_id and id = :id
 
 -- name: save_run_result
@@ -130,7 +131,7 @@ insert into uploads (run_id, account_id, r2_key, content_type, max_bytes, expire
 values (:run_id, :account_id, :r2_key, :content_type, :max_bytes, :expires_at_ms, :secret)
 
 -- name: upload
-select account_id, r2_key, content_type, max_bytes, expires_at_ms, secret, size
+select account_id, r2_key, content_type, max_bytes, expires_at_ms, secret
 from uploads
 where run_id = :run_id
 
@@ -138,7 +139,7 @@ where run_id = :run_id
 update uploads set size = :size, etag = :etag, uploaded_at_ms = :now_ms where run_id = :run_id
 
 -- name: run_object_arrived
-update runs set object_bytes = :size, updated_at_ms = :now_ms where account_id = :account_id and id = :id
+update runs set object_bytes = :size where account_id = :account_id and id = :id
 
 -- name: job_counts
 -- What has ended is counted in the index; the others are looked up by the key of their message.

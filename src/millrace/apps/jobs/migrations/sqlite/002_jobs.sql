@@ -10,7 +10,6 @@ create table runs (
     text_bytes integer,                 -- null while there is no text
     object_bytes integer,               -- of the upload; null while it is not there
     created_at_ms integer not null,
-    updated_at_ms integer not null,
     primary key (account_id, id)
 ) strict, without rowid;
 

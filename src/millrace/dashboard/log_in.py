@@ -1,0 +1,61 @@
+"""Log in with a key, and out."""
+
+from millrace.dashboard.sessions import Session, Sessions, cookie_header
+from millrace.dashboard.tries import Tries
+from millrace.dashboard.turn import Turn, check_role, redirect, root_of
+from millrace.dashboard.visits import VISIT
+from millrace.errors import Forbidden, Unauthenticated
+from millrace.http.routes import Answer
+
+UNKNOWN = "No key has this secret."
+TOO_MANY = "Too many tries have failed. Try again in {seconds} s."
+
+
+class LogIn:
+    """The pages of log-in and log-out, over the sessions and the tries that failed."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions, self._tries = sessions, Tries()
+
+    async def show_log_in(self, turn: Turn) -> Answer:
+        """Ask for a key; a person who needs none is let in."""
+        key = turn.request.key
+        if isinstance(key, Session):
+            return turn.go()
+        if key is self._sessions.keyless:
+            return self._let_in(turn, self._sessions.open(key))
+        return self._form(turn)
+
+    async def log_in(self, turn: Turn) -> Answer:
+        """Begin a session with the key that was given.
+
+        Raises:
+            Forbidden: the form was sent by a page of another site, or the key is of another role.
+        """
+        visit, now_ms = VISIT.get(), turn.desk.clock()
+        if not visit.is_own:
+            raise Forbidden("this came from a page of another site, or from a browser that does not say where from")
+        wait_ms = self._tries.wait_ms(visit.address, now_ms)
+        if wait_ms:
+            return self._form(turn, 429, TOO_MANY.format(seconds=-(-wait_ms // 1000)))
+        try:
+            key = turn.desk.keys.authenticate(turn.form.text("key").strip().encode())
+        except Unauthenticated:
+            self._tries.note_failure(visit.address, now_ms)
+            return self._form(turn, 401, UNKNOWN)
+        check_role(key)
+        self._tries.forget(visit.address)
+        return self._let_in(turn, self._sessions.open(key))
+
+    async def log_out(self, turn: Turn) -> Answer:
+        """End the session."""
+        if isinstance(turn.request.key, Session):
+            self._sessions.close(turn.request.key)
+        address = f"{root_of(turn.request.path)}/login"
+        return redirect(address, cookie_header("", is_https=VISIT.get().is_https))
+
+    def _form(self, turn: Turn, status: int = 200, problem: str = "") -> Answer:
+        return turn.page("log_in.html", status, problem=problem, needs_no_key=self._sessions.keyless is not None)
+
+    def _let_in(self, turn: Turn, cookie: str) -> Answer:
+        return redirect(root_of(turn.request.path), cookie_header(cookie, is_https=VISIT.get().is_https))
