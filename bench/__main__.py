@@ -1,11 +1,11 @@
-"""`make bench`: the figures of the store, the consumer and the door, each as a ratio to its floor."""
+"""`make bench`: the figures of the store, the consumer, the door and the jobs, as ratios to a floor where there is one."""
 
 import tempfile
 from pathlib import Path
 
 import uvloop
 
-from bench import door, remote, store
+from bench import door, features, jobs, locks, remote, store
 from bench.table import Table
 
 
@@ -14,7 +14,10 @@ def main() -> None:
     table = Table()
     with tempfile.TemporaryDirectory() as folder:
         uvloop.run(store.measure(Path(folder), table))
+        uvloop.run(features.measure(Path(folder), table))
+        uvloop.run(locks.measure(Path(folder), table))
         door.measure(Path(folder), table)
+        uvloop.run(jobs.measure(Path(folder), table))
         uvloop.run(remote.measure(Path(folder), table))
         remote.measure_import(table)
 

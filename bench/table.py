@@ -29,6 +29,17 @@ class Table:
             flush=True,
         )
 
+    def rate(self, name: str, per_second: float, wanted: float) -> None:
+        """Print a rate without a floor."""
+        print(
+            f"{name:<58} {per_second:>10,.0f} {'':>10} {'':>6} {wanted:>6,.0f}{_mark(per_second >= wanted)}", flush=True
+        )
+
+    def typical(self, name: str, sorted_ms: Sequence[float], *, p50_ms: float) -> None:
+        """Print the median of times, and their 95th percentile."""
+        p50, p95 = sorted_ms[len(sorted_ms) // 2], sorted_ms[int(len(sorted_ms) * 0.95)]
+        print(f"{name:<58} p50 {p50:.2f} ms (wanted {p50_ms}), p95 {p95:.2f} ms{_mark(p50 <= p50_ms)}", flush=True)
+
     def line(self, text: str) -> None:
         """Print something else."""
         print(text, flush=True)

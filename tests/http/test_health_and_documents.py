@@ -149,6 +149,17 @@ def test_every_route_of_the_document_answers_401_without_a_key_unless_it_is_open
             assert_refusal(reply, 401, "UNAUTHORIZED")
 
 
+def test_the_message_of_events_is_described_for_its_consumers(server):
+    document = server.call("GET", "/openapi.json").json
+    page = server.call("GET", "/docs").body.decode()
+
+    [reference] = document["paths"]["/events"]["post"]["x-queue-message"].values()
+    described = document["components"]["schemas"][reference.rpartition("/")[2]]
+    assert described["required"] == ["event_id", "payload", "timestamp"]
+    assert described["properties"]["payload"] == {"type": "object"}
+    assert "QueuedEvent" in page
+
+
 def test_every_route_of_the_document_is_there(server, document):
     for path, method, _ in operations(document):
         concrete = re.sub(r"\{\w+\}", "x", path.replace("{account_id}", "local"))

@@ -115,9 +115,10 @@ REFUSAL: dict[str, Any] = {
 def _schemas(routes: list[Route]) -> dict[str, Any]:
     types = [PageInfo]
     for route in routes:
-        types += [shape for shape in (route.takes.type if route.takes else None, route.gives) if shape is not None]
-    shapes, components = msgspec.json.schema_components(types, ref_template=REF, schema_hook=_raw_schema)
-    return {"shapes": dict(zip(map(str, types), shapes, strict=True)), "components": components}
+        shapes = (route.takes.type if route.takes else None, route.gives, route.message)
+        types += [shape for shape in shapes if shape is not None]
+    found, components = msgspec.json.schema_components(types, ref_template=REF, schema_hook=_raw_schema)
+    return {"shapes": dict(zip(map(str, types), found, strict=True)), "components": components}
 
 
 def _raw_schema(kind: type) -> dict[str, Any]:
@@ -134,6 +135,8 @@ def _operation(route: Route, schemas: dict[str, Any], account_id: str) -> dict[s
         "parameters": _parameters(route, account_id),
         "responses": _responses(route, schemas),
     }
+    if route.message is not None:
+        operation["x-queue-message"] = schemas["shapes"][str(route.message)]
     if route.is_open:
         operation["security"] = []
     if route.takes is not None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from html import escape
+from typing import Any
 
 import msgspec
 
@@ -16,6 +17,9 @@ STYLE = (
     "th:nth-child(1){width:38%}th:nth-child(4){width:16%}"
     "td,th{overflow-wrap:anywhere;text-align:left;vertical-align:top;padding:.4rem .8rem .4rem 0;border-bottom:1px solid #8884}"
 )
+
+
+JSON_TYPES: dict[Any, str] = {str: "string", int: "integer", bool: "true or false"}
 
 
 class About(msgspec.Struct, frozen=True):
@@ -53,8 +57,26 @@ def _page(listed: Iterable[Route], version: str) -> str:
         f"<h1>Millrace {version}</h1><p>Every route but the health checks wants a key: "
         "<code>Authorization: Bearer …</code>. The whole contract, with all types: <code>/openapi.json</code>.</p>"
         "<table><tr><th>route</th><th>does</th><th>takes</th><th>refuses with</th></tr>"
-        f"{rows}</table></html>"
+        f"{rows}</table>{_messages(listed)}</html>"
     )
+
+
+def _messages(listed: Iterable[Route]) -> str:
+    """Show the bodies that routes put into queues, for those who write consumers."""
+    shown = "".join(
+        f"<h3>{escape(route.message.__name__)}</h3><p>{escape((route.message.__doc__ or '').split(chr(10))[0])} "
+        f"Sent by <code>{escape(route.method)} {escape(route.path)}</code>.</p><table><tr><th>field</th><th>type</th></tr>"
+        f"{''.join(_field(field) for field in msgspec.structs.fields(route.message))}</table>"
+        for route in listed
+        if route.message is not None
+    )
+    return f"<h2>Messages</h2>{shown}" if shown else ""
+
+
+def _field(field: msgspec.structs.FieldInfo) -> str:
+    kind = JSON_TYPES.get(field.type, "any JSON")
+    optional = "" if field.required else ", may be absent"
+    return f"<tr><td><code>{escape(field.encode_name)}</code></td><td>{kind}{optional}</td></tr>"
 
 
 def _row(route: Route) -> str:

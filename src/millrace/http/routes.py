@@ -76,6 +76,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     scope: Scope | None
     takes: Shape | None = None
     gives: Any = None
+    message: Any = None  # the type of the body that it puts into a queue
     is_page: bool = False
     query: Mapping[str, Any] = {}  # names with their JSON schemas, as in the next
     headers: Mapping[str, Any] = {}

@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 from millrace.access.scopes import GRANTS, Scope
 from millrace.apps.events.consumer import FORCED, log_events
 from millrace.apps.events.delivery import WORKFLOW, process_event, start_workflows
-from millrace.apps.events.producer import EventEnv, send_event_to_queue
+from millrace.apps.events.producer import EventEnv, QueuedEvent, send_event_to_queue
 from millrace.apps.events.queues import BODY_BYTES, DEAD_LETTERS, EVENT_BYTES, NEEDS, QUEUE
 from millrace.apps.events.subscription_routes import SubscriptionRoutes
 from millrace.bindings import QueueBinding
@@ -74,6 +74,7 @@ def app(platform: Platform, settings: EventsSettings) -> App:
         scope=Scope.SEND,
         takes=EVENT,
         gives=EventAnswer,
+        message=QueuedEvent,
         query={"debug": {"type": "string"}},
         refuses=(BodyDoesNotFit, MessageTooLarge, QueueUnavailable),
         body_limit=BODY_BYTES,

@@ -1,10 +1,10 @@
 """From an event to a message in a queue."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, TypedDict
+from typing import Annotated, Any, NamedTuple, TypedDict
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from millrace.clock import iso_milliseconds, wall_ms
 from millrace.errors import MillraceError
@@ -13,13 +13,16 @@ from millrace.telemetry import Telemetry
 CORRELATION = "X-Correlation-ID"
 
 
+OBJECT = Meta(extra_json_schema={"type": "object"})
+
+
 class QueuedEvent(msgspec.Struct, frozen=True):
     """The message as it lies in the queue. `payload` and `metadata` are objects, kept byte for byte."""
 
     event_id: str
-    payload: Any
+    payload: Annotated[Any, OBJECT]
     timestamp: str
-    metadata: Any | UnsetType = UNSET
+    metadata: Annotated[Any, OBJECT] | UnsetType = UNSET
 
 
 class Sent(TypedDict, total=False):

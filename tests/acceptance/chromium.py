@@ -1,0 +1,82 @@
+"""A real browser without a window, told what to do over its DevTools protocol."""
+
+import itertools
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+from websockets.sync.client import connect
+
+PROGRAM = shutil.which("chromium")
+SECONDS = 30
+FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--remote-debugging-port=0", "about:blank")
+
+
+class Chromium:
+    """One page in a browser with a profile of its own; `complaints` are what its console has said."""
+
+    def __init__(self, profile: Path) -> None:
+        self._profile = profile
+        self._numbers = itertools.count(1)
+        self.complaints: list[str] = []
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            [PROGRAM, f"--user-data-dir={self._profile}", *FLAGS], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            self._connect()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait(SECONDS)
+
+    def open(self, address: str) -> None:
+        self._call("Page.navigate", url=address)
+
+    def value(self, expression: str) -> Any:
+        """Give what an expression of JavaScript yields in the page, None when it fails."""
+        answer = self._call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
+        return answer["result"].get("value")
+
+    def until(self, expression: str) -> Any:
+        """Look again until an expression yields something, and give it."""
+        return _until(lambda: self.value(expression), expression)
+
+    def _connect(self) -> None:
+        port_file = self._profile / "DevToolsActivePort"
+        lines = _until(lambda: port_file.exists() and port_file.read_text().split(), "the browser does not start")
+        self._socket = connect(f"ws://127.0.0.1:{lines[0]}{lines[1]}", max_size=None)
+        self._session: str | None = None
+        pages = [one for one in self._call("Target.getTargets")["targetInfos"] if one["type"] == "page"]
+        attached = self._call("Target.attachToTarget", targetId=pages[0]["targetId"], flatten=True)
+        self._session = attached["sessionId"]
+        self._call("Log.enable")
+
+    def _call(self, method: str, **params: Any) -> dict[str, Any]:
+        number = next(self._numbers)
+        session = {} if self._session is None else {"sessionId": self._session}
+        self._socket.send(json.dumps({"id": number, "method": method, "params": params, **session}))
+        while True:
+            told = json.loads(self._socket.recv(SECONDS))
+            if told.get("method") == "Log.entryAdded":
+                self.complaints.append(told["params"]["entry"]["text"])
+            if told.get("id") == number:
+                assert "error" not in told, told
+                return told["result"]
+
+
+def _until(look: Callable[[], Any], what: str) -> Any:
+    until = time.monotonic() + SECONDS
+    while not (found := look()):
+        assert time.monotonic() < until, what
+        time.sleep(0.05)
+    return found
