@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 TOOLS := $(VENV)/.tools
 DATA ?= data
 
-.PHONY: run dev agent demo test check bench docs clean
+.PHONY: run dev agent demo test soak check bench docs clean
 
 run: $(READY)
 	@$(BIN)/python -m examples.run $(DATA)
@@ -23,6 +23,10 @@ demo: $(READY)
 
 test: $(TOOLS)
 	$(BIN)/python -m pytest -n 2 tests
+
+# What takes longer, or needs more than Python: a browser named chromium.
+soak: $(TOOLS)
+	$(BIN)/python -m pytest -n 2 soak
 
 check: $(TOOLS)
 	$(BIN)/ruff format --check .

@@ -1,9 +1,10 @@
-"""Figures of the job queue over HTTP, beside the same server's empty route."""
+"""Figures of the job queue over HTTP, beside a push to a plain queue of the same server: another durable call."""
 
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,7 +16,7 @@ DEEP = 10_000
 PAIRS = 300
 CROWD, CLIENTS, TENS = 1_000, 8, 10
 FILLERS = 64
-EMPTY = "/bench/empty"
+QUEUES = "/client/v4/accounts/local/queues"
 
 
 async def measure(folder: Path, table: Table) -> None:
@@ -31,15 +32,16 @@ async def measure(folder: Path, table: Table) -> None:
 
 
 async def _crowd(table: Table, lines: list["Line"]) -> None:
-    """Enqueue jobs one by one, then pull and acknowledge them in tens, as often as the empty route is called."""
+    """Enqueue jobs one by one, then pull and acknowledge them in tens; beside as many calls of the plain push."""
+    queue_id = (await lines[0].ask(QUEUES, {"queue_name": "plain"}))["result"]["queue_id"]
     enqueued, settled = [], []
     for _ in range(ROUNDS):
-        empty = await _rate(lines, CROWD, lambda line: line.ask(EMPTY, {}))
-        enqueued.append((await _enqueue(lines, CROWD), empty))
-        settled.append((TENS * await _rate(lines, CROWD // TENS, _pull_and_ack), TENS * empty / 2))
-    table.ratio(f"/jobs/enqueue, {CLIENTS} clients (floor: empty route)", enqueued, 0.3)
-    table.ratio(f"/jobs/pull + ack in tens, {CLIENTS} clients (floor: likewise)", settled, 0.2)
-    table.rate(f"the same, {CROWD:,} jobs", sorted(rate for rate, _ in settled)[ROUNDS // 2], 1_000)
+        plain = await _rate(lines, CROWD, lambda line: line.ask(f"{QUEUES}/{queue_id}/messages", {"body": "plain"}))
+        enqueued.append((await _enqueue(lines, CROWD), plain))
+        settled.append((TENS * await _rate(lines, CROWD // TENS, _pull_and_ack), TENS * plain / 2))
+    table.ratio(f"/jobs/enqueue, {CLIENTS} clients (floor: push)", enqueued, 0.3)
+    table.ratio(f"/jobs/pull + ack in tens, {CLIENTS} clients (floor: two pushes)", settled, 0.15)
+    table.rate(f"jobs pulled and acknowledged so, of {CROWD:,}", median(rate for rate, _ in settled), 1_000)
 
 
 async def _one_by_one(table: Table, line: "Line") -> None:

@@ -122,9 +122,11 @@ def entry_of_creation(entry: Entry, queue: Queue) -> Entry:
 
 def entry_of_change(entry: Entry, before: Queue, after: Queue) -> Entry | None:
     """Complete the entry of a queue's change by what is different, before and after; None when nothing is."""
-    differences = differences_of(facts_of(before), facts_of(after))
-    if before.consumer and after.consumer and before.consumer.secret != after.consumer.secret:
-        differences.setdefault("after", {})["consumer.secret"] = "replaced"
+    facts = facts_of(after)
+    differences = differences_of(facts_of(before), facts)
+    old, new = _kept_back(before), _kept_back(after)
+    for name in [name for name in new if name in old and old[name] != new[name]]:
+        differences.setdefault("after", {}).setdefault(name, facts.get(name, "replaced"))
     if not differences:
         return None
     act = None
@@ -154,6 +156,14 @@ def _facts_of_consumer(consumer: Consumer) -> dict[str, Any]:
         "applied_by": consumer.applied_by,
         **msgspec.to_builtins(consumer.settings),
     }
+
+
+def _kept_back(queue: Queue) -> dict[str, Any]:
+    """Give in full what facts tell in part or not at all: a change of it is an act, too."""
+    kept: dict[str, Any] = {"forwards": queue.settings.forwards}
+    if queue.consumer is not None:
+        kept |= {"consumer.url": queue.consumer.url, "consumer.secret": queue.consumer.secret}
+    return kept
 
 
 def differences_of(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -67,12 +67,14 @@ class Catalog:
         *,
         jurisdiction: str | None = None,
         defaults: QueueSettings | None = None,
+        consumer: Mapping[str, Any] | None = None,
     ) -> Queue:
-        """Create a queue.
+        """Create a queue; `consumer` holds the arguments of `make_consumer`.
 
         Raises:
             InvalidQueueName: see `check_queue_name`.
             InvalidQueueSettings: a setting out of its range.
+            InvalidConsumerSettings: one of the consumer's.
             QueueNameTaken: the account has a queue of that name.
         """
         now_ms = self._clock()
@@ -87,15 +89,23 @@ class Catalog:
             jurisdiction=jurisdiction,
             settings=made,
         )
+        if consumer is not None:
+            queue = msgspec.structs.replace(queue, consumer=self._make_consumer(queue, self._new_id(), consumer))
         return await self._store.create_queue(queue, self._entry(account_id, "queue.created"))
 
-    async def ensure(self, account_id: str, name: str, defaults: QueueSettings | None = None) -> Queue:
-        """Give the account's queue of that name, created when it is missing."""
+    async def ensure(
+        self,
+        account_id: str,
+        name: str,
+        defaults: QueueSettings | None = None,
+        consumer: Mapping[str, Any] | None = None,
+    ) -> Queue:
+        """Give the account's queue of that name, created when it is missing, with its consumer if one is given."""
         queue = await self._store.queue_named(account_id, name)
         if queue is not None:
             return queue
         try:
-            return await self.create(account_id, name, {}, defaults=defaults)
+            return await self.create(account_id, name, {}, defaults=defaults, consumer=consumer)
         except QueueNameTaken:  # somebody was quicker
             return await self.queue_named(account_id, name)
 

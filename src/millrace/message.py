@@ -49,10 +49,23 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     dedupe_key: str | None = None
 
 
+class Features(msgspec.Struct, frozen=True):
+    """What a message has beyond its body and its times. Retention counts from `kept_since_ms`, None from its sending."""
+
+    kept_since_ms: int | None = None
+    priority: int = NORMAL
+    ordering_key: str | None = None
+    dedupe_key: str | None = None
+
+
+PLAIN = Features()
+
+
 class Stamped(msgspec.Struct, frozen=True, kw_only=True):
     """An accepted message: it has its id and its times.
 
-    `is_timed` where its sender has said when, and not the queue's own delay.
+    `is_timed` where its sender has said when, and not the queue's own delay. Most have no more `features` than PLAIN:
+    the store asks whether they are that very value, and is quicker with them.
     """
 
     id: str
@@ -62,11 +75,8 @@ class Stamped(msgspec.Struct, frozen=True, kw_only=True):
     visible_at_ms: int
     source: str
     headers: dict[str, str] | None = None
-    kept_since_ms: int | None = None  # retention counts from here, None from `sent_at_ms`
-    priority: int = NORMAL
-    ordering_key: str | None = None
-    dedupe_key: str | None = None
     is_timed: bool = False
+    features: Features = PLAIN
 
 
 class Lease(msgspec.Struct, frozen=True):

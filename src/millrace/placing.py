@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from millrace.message import Backlog, Stamped
 
 
@@ -17,7 +19,7 @@ class Placed(NamedTuple):
     key: int
 
 
-class Copied(NamedTuple):
+class Copied(msgspec.Struct, frozen=True):
     """How many messages a send has stored in a queue that it is forwarded to, and their bytes."""
 
     queue: str
@@ -26,34 +28,32 @@ class Copied(NamedTuple):
 
 
 class Stored(Backlog, frozen=True):
-    """The backlog with a sender's messages in it; the key of the first one, which the others follow.
+    """The backlog with a sender's messages in it, and the place of the first one, which the others follow.
 
     Where they may not follow it, since some were not stored in this queue, `places` tells of each.
     """
 
+    first_id: str
     first_key: int
     places: tuple[Placed, ...] = ()
     copies: tuple[Copied, ...] = ()
 
 
-class Repeated(Backlog, frozen=True):
-    """The backlog as a repeat finds it; `first_id` is the first message that the send before it has stored."""
-
-    first_id: str
+class Repeated(Stored, frozen=True):
+    """The backlog as a repeat finds it, with the id of the first message that the send before it has stored."""
 
 
-def places_of(stamped: Sequence[Stamped], backlog: Backlog) -> Sequence[Placed]:
-    """Say where a send has put each message."""
-    if isinstance(backlog, Repeated):
-        return [Placed(backlog.first_id, 0)]
-    if not isinstance(backlog, Stored):
-        return [Placed(message.id, 0) for message in stamped]
-    return backlog.places or [Placed(message.id, key) for key, message in enumerate(stamped, backlog.first_key)]
+def places_of(stamped: Sequence[Stamped], stored: Stored) -> Sequence[Placed]:
+    """Say where a send has put each message; the repeat of a whole send has one place, without a key."""
+    if isinstance(stored, Repeated):
+        return [Placed(stored.first_id, 0)]
+    return stored.places or [Placed(message.id, key) for key, message in enumerate(stamped, stored.first_key)]
 
 
-def fresh_of(stamped: Sequence[Stamped], backlog: Backlog) -> Sequence[Stamped]:
+def fresh_of(stamped: Sequence[Stamped], stored: Stored) -> Sequence[Stamped]:
     """Give those messages of a send that repeat no other one."""
-    if isinstance(backlog, Repeated):
+    if isinstance(stored, Repeated):
         return []
-    places = backlog.places if isinstance(backlog, Stored) else ()
-    return [one for one, place in zip(stamped, places, strict=True) if one.id == place.id] if places else stamped
+    if not stored.places:
+        return stamped
+    return [message for message, place in zip(stamped, stored.places, strict=True) if message.id == place.id]

@@ -1,7 +1,6 @@
 """What an application is given (Platform), and what it gives back (App). Applications are values."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -10,7 +9,6 @@ from millrace.bindings import Count, Env, QueueBinding, Send
 from millrace.broker import Broker
 from millrace.catalog import Catalog
 from millrace.clock import Clock
-from millrace.errors import ConsumerExists
 from millrace.handlers import Handler
 from millrace.handlers.workflow import WorkflowFunction
 from millrace.handlers.workflow_binding import WorkflowBinding
@@ -21,7 +19,7 @@ from millrace.resources.outbound import Outbound
 from millrace.store import Store
 from millrace.telemetry import Telemetry
 from millrace.views import View
-from millrace.work import Work
+from millrace.work import Work, write
 from millrace.workflows.binding import workflow_ask
 
 T = TypeVar("T")
@@ -84,16 +82,7 @@ class Platform(NamedTuple):
         Raises:
             StoreUnavailable: it could not be committed; nothing was changed.
         """
-        done: list[Work] = []
-
-        def run(tx: Any) -> T:
-            done[:] = [Work(tx, self.clock)]
-            return fn(done[0])
-
-        result = await self.store.write(run)
-        for name, fields in done[0].events:
-            self.telemetry.emit(name, **fields)
-        return result
+        return await write(self.store, self.clock, self.telemetry, fn)
 
     async def read(self, fn: Callable[[Work], T]) -> T:
         """Run `fn(work)` that only reads."""
@@ -135,11 +124,5 @@ class Platform(NamedTuple):
 
 async def ensure_queues(platform: Platform, account_id: str, needs: tuple[QueueNeed, ...]) -> None:
     """Make the queues of an application that the account does not have yet."""
-    for need in needs:
-        existing = await platform.catalog.queues(account_id, [need.name])
-        if existing:
-            continue
-        queue = await platform.catalog.ensure(account_id, need.name, need.settings)
-        if need.consumer is not None and queue.consumer is None:
-            with suppress(ConsumerExists):  # somebody was quicker
-                await platform.catalog.attach(account_id, queue.id, need.consumer)
+    for need in needs:  # queue and consumer at once: a start that is killed between them would leave one without it
+        await platform.catalog.ensure(account_id, need.name, need.settings, need.consumer)

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from millrace import limits
 from millrace.batch import check_delay_seconds
 from millrace.errors import InvalidInput, InvalidMessage, MessageTooLarge
@@ -27,12 +29,12 @@ def stamp(
             or a priority, key or header that is none.
         MessageTooLarge: more than `max_bytes`.
     """
-    is_timed = delay_seconds is not None
-    due_at_ms = now_ms + round((queue.settings.delivery_delay if delay_seconds is None else delay_seconds) * 1000)
-    all_special = queue.settings.deduplicate_content
+    settings, has_delay = queue.settings, delay_seconds is not None
+    common_delay = settings.delivery_delay if delay_seconds is None else delay_seconds
+    due_at_ms = now_ms + round(common_delay * 1000)
     stamped = []
     for message in messages:
-        body = message.body
+        body, delay = message.body, message.delay_seconds
         if len(body) > max_bytes:
             raise MessageTooLarge(f"message size of {len(body)} bytes exceeds limit of {max_bytes} bytes")
         plain = Stamped(
@@ -40,11 +42,13 @@ def stamp(
             body=body,
             content_type=message.content_type,
             sent_at_ms=now_ms,
-            visible_at_ms=due_at_ms,
+            visible_at_ms=due_at_ms if delay is None else now_ms + _milliseconds(delay),
             source=message.source,
-            is_timed=is_timed,
+            headers=message.headers,
+            is_timed=has_delay or delay is not None,
         )
-        stamped.append(plain if is_plain(message) and not all_special else _featured(queue, message, plain))
+        is_done = is_plain(message) and not settings.deduplicate_content
+        stamped.append(plain if is_done else _featured(message, plain, deduplicate=settings.deduplicate_content))
     return stamped
 
 
@@ -60,27 +64,20 @@ def checked_delay(delay_seconds: float | None, error: type[InvalidInput]) -> flo
         raise error(str(refusal)) from None
 
 
-def _featured(queue: Queue, message: Outgoing, plain: Stamped) -> Stamped:
-    """Check what a message asks for beyond its body, and let it have that."""
-    delay_seconds = checked_delay(message.delay_seconds, InvalidMessage)
+def _milliseconds(delay_seconds: float) -> int:
+    return round((checked_delay(delay_seconds, InvalidMessage) or 0) * 1000)
+
+
+def _featured(message: Outgoing, plain: Stamped, *, deduplicate: bool) -> Stamped:
+    """Check what a message asks for beyond its body and a delay, and let it have that."""
     check_features(message)
-    visible_at_ms, kept_since_ms = plain.visible_at_ms, None
-    if message.send_at_ms is not None:
-        visible_at_ms = kept_since_ms = max(plain.sent_at_ms, message.send_at_ms)
-    elif delay_seconds is not None:
-        visible_at_ms = plain.sent_at_ms + round(delay_seconds * 1000)
     dedupe_key = message.dedupe_key
-    if dedupe_key is None and queue.settings.deduplicate_content:
+    if dedupe_key is None and deduplicate:
         dedupe_key = content_key(message)
-    features = Features(kept_since_ms, message.priority, message.ordering_key, dedupe_key)
-    return Stamped(
-        id=plain.id,
-        body=plain.body,
-        content_type=plain.content_type,
-        sent_at_ms=plain.sent_at_ms,
-        visible_at_ms=visible_at_ms,
-        source=plain.source,
-        headers=message.headers,
-        is_timed=plain.is_timed or message.send_at_ms is not None or delay_seconds is not None,
-        features=PLAIN if features == PLAIN else features,
-    )
+    at_ms = None if message.send_at_ms is None else max(plain.sent_at_ms, message.send_at_ms)
+    features = Features(at_ms, message.priority, message.ordering_key, dedupe_key)
+    if features == PLAIN:  # it only has headers
+        return plain
+    if at_ms is None:
+        return replace(plain, features=features)
+    return replace(plain, features=features, visible_at_ms=at_ms, is_timed=True)

@@ -3,30 +3,21 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
 from millrace.audit import Entry
 from millrace.idempotency import Once
 from millrace.message import Backlog, Lease, Message, Stamped
+from millrace.placing import Stored
 from millrace.queue import Queue
+from millrace.redriving import ALL, RedriveFilter
 from millrace.settlement import Outcome, Settlement
 
 T = TypeVar("T")
 
 IsReady = Callable[[int, int, bool], bool]
-
-
-class Placed(NamedTuple):
-    """A message that was sent: its id, and the key of its row, which a later settlement finds it by.
-
-    The key is 0 where the queue keeps no row of it: it repeats an earlier message, whose id this is then, or went to
-    other queues only.
-    """
-
-    id: str
-    key: int
 
 
 class Cleared(msgspec.Struct, frozen=True):
@@ -49,65 +40,6 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
     unfinished: bool = False
 
 
-class Stored(Backlog, frozen=True):
-    """The backlog with a sender's messages in it; the key of the first one, which the others follow.
-
-    Where they may not follow it, since some were not stored in this queue, `places` tells of each.
-    """
-
-    first_key: int
-    places: tuple[Placed, ...] = ()
-
-
-class Repeated(Backlog, frozen=True):
-    """The backlog as a repeat finds it; `first_id` is the first message that the send before it has stored."""
-
-    first_id: str
-
-
-class DeadLetter(msgspec.Struct, frozen=True):
-    """What a redrive may look at: `origin` is the name of the queue, `reason` why the message was buried."""
-
-    id: str
-    origin: str
-    reason: str
-    sent_at_ms: int
-    buried_at_ms: int
-    redrives: int
-
-
-class RedriveFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which dead letters to move back: those that meet all that is given, the oldest `limit` of them.
-
-    `reason` is a part of the reason, `origin` the name of the queue. Sent at or after `sent_after_ms`, and before
-    `sent_before_ms`. Buried at `buried_until_ms` at the latest, and moved back fewer than `max_redrives` times so far.
-    """
-
-    reason: str | None = None
-    origin: str | None = None
-    sent_after_ms: int | None = None
-    sent_before_ms: int | None = None
-    ids: tuple[str, ...] = ()
-    limit: int | None = None
-    buried_until_ms: int | None = None
-    max_redrives: int | None = None
-
-    def takes(self, letter: DeadLetter) -> bool:
-        """Say whether a dead letter is among those that are wanted, however many these are."""
-        return (
-            (self.reason is None or self.reason in letter.reason)
-            and (self.origin is None or self.origin == letter.origin)
-            and (self.sent_after_ms is None or self.sent_after_ms <= letter.sent_at_ms)
-            and (self.sent_before_ms is None or letter.sent_at_ms < self.sent_before_ms)
-            and (not self.ids or letter.id in self.ids)
-            and (self.buried_until_ms is None or letter.buried_at_ms <= self.buried_until_ms)
-            and (self.max_redrives is None or letter.redrives < self.max_redrives)
-        )
-
-
-ALL = RedriveFilter()
-
-
 class Store(Protocol):
     """Queues and their messages, durably.
 
@@ -116,7 +48,7 @@ class Store(Protocol):
     found and writes it into the audit trail in the same transaction, if anything was changed.
     """
 
-    async def send(self, queue_id: str, messages: Sequence[Stamped], once: Once | None = None) -> Backlog:
+    async def send(self, queue_id: str, messages: Sequence[Stamped], once: Once | None = None) -> Stored:
         """Store all messages or none, and give the queue's backlog with them in it.
 
         - A queue's `max_backlog_messages` and `max_backlog_bytes` are never exceeded by a send.

@@ -20,9 +20,12 @@ from millrace.errors import InvalidInput, StoreUnavailable
 
 QUERY_SECONDS = 3.0
 ROWS = 10_000
-VALUE_BYTES = 8 * 1024 * 1024
+ANSWER_BYTES = 16 * 1024 * 1024
+VALUE_BYTES = 2 * 1024 * 1024
+COLUMNS = 100
 STEPS_BETWEEN_CHECKS = 20_000
 SQL_CHARACTERS = 100_000
+INTEGERS = 1 << 63  # SQLite's are of 64 bits
 LAST_MS = 253_402_300_799_999  # the end of the year 9999
 READS = {apsw.SQLITE_SELECT, apsw.SQLITE_READ, apsw.SQLITE_FUNCTION, apsw.SQLITE_RECURSIVE}
 REFUSED_FUNCTIONS = {"load_extension", "fts3_tokenizer"}
@@ -92,7 +95,7 @@ class Views:
         self._one_at_a_time = asyncio.Semaphore(1)
 
     async def query(self, account_id: str, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> Rows:
-        """Run one statement as the account sees its data: at most 3 s, 10,000 rows.
+        """Run one statement as the account sees its data: at most 3 s, 10,000 rows, and 16 MiB but for the last row.
 
         Raises:
             InvalidInput: it is no single statement that only reads the views, or takes too long.
@@ -103,6 +106,7 @@ class Views:
 
     def _query(self, account_id: str, sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> Rows:
         _check_against_views(sql, self._views)
+        _check_parameters(parameters)
         try:
             connection = apsw.Connection(self._path, flags=apsw.SQLITE_OPEN_READONLY)
         except apsw.Error as error:
@@ -116,6 +120,8 @@ class Views:
             raise InvalidInput(f"the statement took longer than {QUERY_SECONDS:g} s; ask for less") from None
         except apsw.Error as error:
             raise InvalidInput(f"the statement cannot be run: {error}") from None
+        except UnicodeDecodeError:
+            raise InvalidInput("the answer has text that is not UTF-8; ask for hex(…) of it") from None
         finally:
             connection.close()
 
@@ -130,6 +136,7 @@ class Views:
         readable = {table for view in self._views for table in (*view.tables, view.name)}
         connection.authorizer = _authorizer(_tables_in(connection) - readable)
         connection.limit(apsw.SQLITE_LIMIT_LENGTH, VALUE_BYTES)
+        connection.limit(apsw.SQLITE_LIMIT_COLUMN, COLUMNS)
         until = monotonic() + QUERY_SECONDS
         connection.set_progress_handler(lambda: monotonic() > until, STEPS_BETWEEN_CHECKS)
 
@@ -142,6 +149,8 @@ def _check_against_views(sql: str, views: Sequence[View]) -> None:
     """
     if len(sql) > SQL_CHARACTERS:
         raise InvalidInput(f"the statement has {len(sql)} characters; expected at most {SQL_CHARACTERS}")
+    if "\0" in sql:
+        raise InvalidInput("the statement has a null character; write char(0) for it")
     shadow = apsw.Connection(":memory:")
     try:
         for view in views:
@@ -160,6 +169,16 @@ def _check_against_views(sql: str, views: Sequence[View]) -> None:
         raise InvalidInput("there is more than one statement; send one at a time")
     if not info.has_vdbe or not info.is_readonly or info.is_explain:
         raise InvalidInput("the statement is not a query; expected a SELECT over " + _names(views))
+
+
+def _check_parameters(parameters: Sequence[Any] | Mapping[str, Any]) -> None:
+    """Raise InvalidInput for what SQLite has no value for."""
+    named = parameters.items() if isinstance(parameters, Mapping) else enumerate(parameters)
+    for name, value in named:
+        if not isinstance(value, str | int | float | bytes | None):
+            raise InvalidInput(f"params: {name!r} is of type {type(value).__name__}; expected text, a number or null")
+        if isinstance(value, int) and not -INTEGERS <= value < INTEGERS:
+            raise InvalidInput(f"params: {name!r} is a whole number beyond 64 bits; send it as text")
 
 
 def _tables_in(connection: apsw.Connection) -> set[str]:
@@ -186,16 +205,21 @@ def _authorizer(hidden: set[str]) -> Callable[[int, str | None, str | None, str 
 
 def _run(connection: apsw.Connection, sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> Rows:
     cursor = connection.cursor()
-    cursor.execute(sql, parameters or None)
+    try:
+        cursor.execute(sql, parameters or None)
+    except KeyError as missing:
+        raise InvalidInput(f"params have no {missing.args[0]!r}, which the statement names") from None
     try:
         columns = [column[0] for column in cursor.get_description()]
     except apsw.ExecutionCompleteError:  # no row, so the cursor has forgotten them
         columns = [column[0] for column in apsw.ext.query_info(connection, sql).description]
     rows: list[list[Any]] = []
+    size = 0
     for row in cursor:
-        if len(rows) == ROWS:
+        if len(rows) == ROWS or size > ANSWER_BYTES:
             return Rows(columns, rows, is_cut=True)
         rows.append([_shown(value) for value in row])
+        size += sum(len(value) for value in row if isinstance(value, str | bytes))
     return Rows(columns, rows, is_cut=False)
 
 

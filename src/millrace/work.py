@@ -5,21 +5,26 @@ are one short function each. A function may run twice, so it has no effect outsi
 """
 
 import random
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from millrace import limits
 from millrace.audit import entry_of
-from millrace.broker import places_of, sent_events, stamp
 from millrace.clock import Clock
 from millrace.errors import MillraceError
 from millrace.ids import NewId, new_id, new_receipt
 from millrace.message import Lease, Message, Outgoing
+from millrace.placing import Placed, places_of
+from millrace.reporting import tell_cleared, tell_count, tell_sent, tell_settled
 from millrace.settlement import Outcome, Settlement
-from millrace.sql import audit, messages, queues, sending, settling
+from millrace.sql import audit, cleaning, messages, queues, sending, settling
 from millrace.sql.sending import Sending
 from millrace.sql.transaction import Bindings, Row, Transaction
-from millrace.store import Placed, Received
+from millrace.stamping import stamp
+from millrace.store import Received, Store
+from millrace.telemetry import Telemetry
+
+T = TypeVar("T")
 
 
 class Work:
@@ -50,11 +55,13 @@ class Work:
             QueueNotFound, InvalidMessage, MessageTooLarge, BacklogFull: as for `Broker.send_batch`.
         """
         queue = queues.load(self.tx, queue_id).queue
-        stamped = [stamp(queue, one, None, self.now_ms, max_bytes, self._new_id) for one in outgoing]
+        if not outgoing:
+            return []
+        stamped = stamp(queue, outgoing, self.now_ms, max_bytes=max_bytes, new_id=self._new_id)
         (answer,) = sending.send(self.tx, [Sending(queue_id, stamped)])
         if isinstance(answer, MillraceError):
             raise answer
-        self.events += sent_events(queue, stamped, answer, 0.0)
+        tell_sent(self._tell, queue, stamped, answer, 0.0)
         return [*places_of(stamped, answer)]
 
     def receive(self, queue_id: str, limit: int, lease_ms: int) -> list[Message]:
@@ -66,12 +73,47 @@ class Work:
         received = Received(messages=[], unfinished=True)
         while received.unfinished:
             received = messages.receive(self.tx, queue_id, limit, lease_ms, new_receipt(), self.now_ms, None)
+            tell_cleared(self._tell, received.cleared)
+        tell_count(self._tell, queues.load(self.tx, queue_id).queue, "message.received", len(received.messages))
         return received.messages
 
     def settle(self, queue_id: str, outcomes: Sequence[tuple[Lease, Outcome]]) -> list[Settlement | None]:
         """Apply outcomes in this transaction; None stands for a lease that no longer counts."""
-        return settling.settle(self.tx, queue_id, outcomes, self.now_ms, random.random)
+        settlements = settling.settle(self.tx, queue_id, outcomes, self.now_ms, random.random)
+        tell_settled(self._tell, queues.load(self.tx, queue_id).queue, settlements)
+        return settlements
+
+    def cancel(self, queue_id: str, places: Sequence[Placed]) -> list[bool]:
+        """Remove messages that are scheduled for later, and say which were."""
+        return cleaning.cancel(self.tx, queue_id, [(place.key, place.id) for place in places], self.now_ms)
+
+    def reschedule(self, queue_id: str, place: Placed, at_ms: int) -> bool:
+        """Move a message that is scheduled for later to another time, and say whether it was."""
+        return cleaning.reschedule(self.tx, queue_id, (place.key, place.id), at_ms, self.now_ms)
 
     def note(self, account_id: str, act: str, object: str, **details: Any) -> None:
         """Write an act into the audit trail of the account; details hold no body and no secret."""
         audit.note(self.tx, entry_of(account_id, self.now_ms, act, object, **details))
+
+    def _tell(self, event: str, **fields: Any) -> None:
+        self.events.append((event, fields))
+
+
+async def write(store: Store, clock: Clock, telemetry: Telemetry, fn: Callable[[Work], T]) -> T:
+    """Run `fn(work)` in a transaction of its own, and tell what it has done once that is on disk.
+
+    What `fn` raises undoes all of it.
+
+    Raises:
+        StoreUnavailable: it could not be committed; nothing was changed.
+    """
+    done: list[Work] = []
+
+    def run(tx: Transaction) -> T:
+        done[:] = [Work(tx, clock)]
+        return fn(done[0])
+
+    result = await store.write(run)
+    for name, fields in done[0].events:
+        telemetry.emit(name, **fields)
+    return result

@@ -100,7 +100,7 @@ def test_a_run_outlives_kills_in_its_middle_and_is_neither_lost_nor_sent_twice(t
         server.change("update crons set seen_until_ms = seen_until_ms - ?", MISSED_MS)
         server.start()
         wait_until(notes.exists, 10, "the missed run is not caught up")
-        server.wait_for_text('"event":"crons.missed"')
+        server.wait_for_text('"event":"cron.missed"')
         assert server.status("sweep") == "running"
 
         server.kill()

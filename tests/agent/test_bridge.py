@@ -32,7 +32,7 @@ def there(tenant: Tenant) -> Iterator[Client]:
 
 
 def _job(tenant: Tenant, run: str) -> dict[str, str]:
-    return {"runId": f"{tenant.name}-{run}", "tenantId": tenant.name, "r2Key": f"uploads/{run}"}
+    return {"runId": f"{tenant.name}-{run}", "tenantId": tenant.name, "r2Key": f"in/{run}"}
 
 
 def _send(there: Client, queue: str, *bodies: object) -> None:
@@ -62,15 +62,17 @@ def test_a_message_that_is_taken_over_twice_makes_one_job(tenant: Tenant, there:
 
 def test_what_is_no_job_stays_where_it_was(tenant: Tenant, there: Client, queue: str) -> None:
     _send(there, queue, {"runId": "a"}, "text", {**_job(tenant, "b"), "tenantId": ""}, _job(tenant, "c"))
+    for body in (b'{"runId": "\xff"}', b'{"more": ' + b"[" * 100_000):
+        there.send(queue, body, "bytes")
     told: list[str] = []
     telemetry = Telemetry()
     telemetry.subscribe(lambda name, fields: told.append(name), "bridge.refused", "bridge.forwarded")
 
     Bridge(there, queue, as_job(tenant.client), telemetry).forward()
 
-    assert told == ["bridge.refused"] * 3 + ["bridge.forwarded"]
+    assert told == ["bridge.refused"] * 5 + ["bridge.forwarded"]
     assert tenant.counts() == (1, 0, 0, 0)
-    assert there.metrics(queue).count == 3
+    assert there.metrics(queue).count == 5
 
 
 def test_nothing_is_acknowledged_that_is_not_here(tenant: Tenant, there: Client, queue: str) -> None:

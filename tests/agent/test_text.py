@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from millrace.agent.text import NoText, text_of
@@ -34,6 +36,7 @@ def test_a_broken_pdf_has_no_text(body: bytes) -> None:
         ("grüße".encode("latin-1"), 'text/plain; charset="iso-8859-1"', "grüße"),
         (b"\xffbroken", "text/plain", "\ufffdbroken"),
         (b"plain", "text/plain; charset=nobody-knows", "plain"),
+        (b"plain", "text/plain; charset=undefined", "plain"),
         (b'{"a": 1}', "application/json", '{"a": 1}'),
         (b"<a/>", "application/atom+xml", "<a/>"),
     ],
@@ -50,6 +53,21 @@ def test_html_gives_what_a_reader_would_see() -> None:
     text = _text(page, "text/html; charset=utf-8")
 
     assert text == "Mills\nWater & wheels\nOne bold\nword.\nTwo\nlines.\nfirst\nsecond"
+
+
+def test_html_is_read_as_a_browser_reads_it() -> None:
+    page = b"""<p class="a>b" don't>3 < 4<!-- <p>no --><script>if (a<b) {c="</p>"}</script/> &lt;b&gt; <![CDATA[no]]>&#65;&#x42;<p title='"""
+
+    assert _text(page, "text/html") == "3 < 4\n<b> AB"
+
+
+@pytest.mark.parametrize("piece", [b"<!-- ", b"<!", b"<a b='", b"<a x=", b"<", b"</", b"&#9", b" \n", b"<script>"])
+def test_html_that_never_ends_does_not_take_longer_than_its_length_allows(piece: bytes) -> None:
+    began = time.monotonic()
+
+    _text(piece * (300_000 // len(piece)), "text/html")
+
+    assert time.monotonic() - began < 2  # where time grows with the square it takes a minute
 
 
 @pytest.mark.parametrize(("key", "text"), [("a/b.html", "hello"), ("a/b.txt", "<p>hello"), ("a/b.md", "<p>hello")])

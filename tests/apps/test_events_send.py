@@ -39,6 +39,21 @@ async def test_success_is_a_result_and_the_message_has_the_format():
     assert CORRELATION_ID in sent[0].headers.values()
 
 
+def test_bindings_that_are_not_async_give_the_result_at_once():
+    """S4-17: a program with a `Client` has such bindings."""
+    sent = []
+
+    def refuse(event, headers):
+        raise BacklogFull("full")
+
+    env = SimpleNamespace(EVENT_QUEUE=SimpleNamespace(send=lambda event, headers: sent.append(event)))
+    full = SimpleNamespace(EVENT_QUEUE=SimpleNamespace(send=refuse))
+
+    assert send_event_to_queue(env, EVENT_ID, {"a": 1}, None, CORRELATION_ID) == {"success": True}
+    assert send_event_to_queue(full, EVENT_ID, {}, None, CORRELATION_ID) == {"success": False, "error": "full"}
+    assert [event.event_id for event in sent] == [EVENT_ID]
+
+
 @pytest.mark.parametrize(
     "error",
     [

@@ -109,11 +109,12 @@ def test_both_acts_are_in_the_audit_trail_without_secret_or_query(server):
     assert not [word for word in ("unspoken", "unsaid", SECRET) if word in str(found) + server.text]
 
 
-def test_a_producer_may_list_but_neither_subscribe_nor_unsubscribe(server):
+def test_a_producer_may_neither_subscribe_nor_see_who_has(server):
     """S4-42."""
     made, key = subscribe(server, URL), key_of(server, role="producer")
 
-    assert server.call("GET", PATH, key=key).status == 200
+    assert_refusal(server.call("GET", PATH, key=key), 403, "FORBIDDEN")
+    assert_refusal(server.call("GET", f"{PATH}/{made['id']}", key=key), 403, "FORBIDDEN")
     assert_refusal(server.call("POST", PATH, {"url": URL}, key=key), 403, "FORBIDDEN")
     assert_refusal(server.call("DELETE", f"{PATH}/{made['id']}", key=key), 403, "FORBIDDEN")
 

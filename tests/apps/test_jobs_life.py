@@ -3,7 +3,9 @@
 import msgspec
 import pytest
 
+from millrace.apps.jobs import settling
 from millrace.apps.jobs.jobs import JobBody
+from millrace.apps.jobs.settling import Asked, Report
 from millrace.apps.jobs.statuses import STATUSES
 from millrace.coordination.states import history
 from millrace.errors import Conflict, IdempotencyKeyReused
@@ -131,6 +133,21 @@ async def test_an_ack_that_names_a_stale_lease_is_refused_and_changes_nothing(ro
     assert await rooms.settle("done", job, lease=current.lease) == [(True, "done", None)]
 
 
+async def test_an_id_that_is_there_twice_is_answered_by_the_lease_beside_it(rooms):
+    """X13."""
+    job = await rooms.add()
+    [pulled] = await rooms.pull()
+    asked = [Asked(job, str(pulled.lease)), Asked(job, "stale"), Asked(job)]
+
+    verdicts = await rooms.do(lambda work: settling.settle(work, ACCOUNT, asked, Report("done"), None))
+
+    assert [(one.ok, one.status, one.reason) for one in verdicts] == [
+        (True, "done", None),
+        (False, "done", "stale_lease"),
+        (True, "done", None),
+    ]
+
+
 async def test_an_ack_that_is_said_again_is_answered_as_the_first(rooms):
     """S2-29: an agent whose answer was lost says it again."""
     job = await rooms.add()
@@ -198,7 +215,7 @@ async def test_an_extended_lease_keeps_a_long_job_to_itself(rooms):
 
 
 async def test_a_postponed_job_costs_no_attempt_while_its_upload_may_be_on_the_way(rooms):
-    """X63: for an hour; then it fails as any other."""
+    """X63: for an hour; then the attempts count, with the same pause between them."""
     job = await rooms.add()
     for _ in range(10):
         [pulled] = await rooms.pull()
@@ -209,10 +226,24 @@ async def test_a_postponed_job_costs_no_attempt_while_its_upload_may_be_on_the_w
 
     rooms.clock.advance(600)
     for _ in range(5):
-        await rooms.pull()
+        assert len(await rooms.pull()) == 1
         last = await rooms.settle("failed", job, error="no object", postpone_seconds=300)
+        assert await rooms.pull() == []
+        rooms.clock.advance(300)
 
     assert last == [(True, "failed", None)]
+
+
+async def test_a_job_that_is_given_back_untried_costs_no_attempt_however_old_it_is(rooms):
+    """S2-30: agents that stop do not use a backlog up."""
+    job = await rooms.add()
+    rooms.clock.advance(7200)
+
+    for _ in range(10):
+        [pulled] = await rooms.pull()
+        assert await rooms.settle("failed", job, postpone_seconds=0) == [(True, "pending", None)]
+
+    assert pulled.attempts == 1
 
 
 async def test_the_same_key_gives_the_same_job_and_another_body_is_refused(rooms):

@@ -94,6 +94,19 @@ def test_an_empty_queue_gives_no_jobs_and_an_empty_body_takes_the_defaults(serve
     assert stats(server, tenant) == {"pending": 1, "leased": 10, "done": 0, "failed": 0}
 
 
+def test_numbers_may_be_written_as_floats_and_null_asks_for_the_default(server, tenant):
+    """S2-05, S2-31: as some languages write them."""
+    jobs = [enqueue(server, tenant).json["jobId"] for _ in range(3)]
+
+    first = pull(server, tenant, max=2.0, visibilitySeconds=60.0)
+    rest = pull(server, tenant, max=None, visibilitySeconds=None)
+    extended = server.call("POST", "/jobs/extend", {"ids": jobs, "visibilitySeconds": 30.0})
+
+    assert [len(pulled.json["jobs"]) for pulled in (first, rest)] == [2, 1]
+    assert all(result["ok"] for result in extended.json["results"])
+    assert_refused(pull(server, tenant, max=1.5), 400, "VALIDATION_ERROR")
+
+
 def test_the_queue_of_jobs_is_an_ordinary_one_with_the_settings_that_are_promised(server):
     """S2-16, X14: it needs no configuration file."""
     queue = queue_named(server, "jobs", key=KEY)

@@ -1,7 +1,9 @@
 """The one suite that every store has to pass. A second database joins by a line in `MAKERS`."""
 
-from collections.abc import AsyncIterator, Callable
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -9,6 +11,9 @@ import pytest
 from millrace.clock import Clock
 from millrace.sql.connection import prepare
 from millrace.sql.store import SqlStore
+
+# A commit there need not wait for a disk, which took most of the time; what a crash leaves is tests/acceptance's affair.
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 class ManualClock:
@@ -39,8 +44,14 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with TemporaryDirectory(prefix="millrace-", dir=MEMORY) as made:
+        yield Path(made)
+
+
 @pytest.fixture(params=MAKERS)
-async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> AsyncIterator[Any]:
-    made = MAKERS[request.param](tmp_path, clock)
+async def store(request: pytest.FixtureRequest, folder: Path, clock: ManualClock) -> AsyncIterator[Any]:
+    made = MAKERS[request.param](folder, clock)
     yield made
     await made.close()

@@ -3,9 +3,9 @@
 from itertools import count
 from typing import Any
 
-from millrace.broker import places_of
 from millrace.consumer import Consumer, ConsumerSettings
-from millrace.message import Message, Stamped
+from millrace.message import Features, Message, Stamped
+from millrace.placing import places_of
 from millrace.queue import Queue, QueueSettings
 from millrace.settlement import Ack, Outcome, Retry
 from millrace.store import Received
@@ -44,7 +44,9 @@ def queue(
     )
 
 
-def stamped(now_ms: int, body: bytes = b"1", delay_seconds: float = 0, **features: Any) -> Stamped:
+def stamped(
+    now_ms: int, body: bytes = b"1", delay_seconds: float = 0, headers: dict[str, str] | None = None, **features: Any
+) -> Stamped:
     return Stamped(
         id=f"{next(numbers):032x}",
         body=body,
@@ -52,7 +54,8 @@ def stamped(now_ms: int, body: bytes = b"1", delay_seconds: float = 0, **feature
         sent_at_ms=now_ms,
         visible_at_ms=now_ms + round(delay_seconds * 1000),
         source="http",
-        **features,
+        headers=headers,
+        features=Features(**features),
     )
 
 

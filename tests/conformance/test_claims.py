@@ -75,9 +75,9 @@ async def test_two_first_users_a_thousand_times_have_one_winner_each(store, cloc
     assert all(one.holder == other.holder for one, other in pairs)
 
 
-async def test_two_threads_with_connections_of_their_own_have_one_winner_for_each_key(store, tmp_path):
+async def test_two_threads_with_connections_of_their_own_have_one_winner_for_each_key(store, folder):
     """Here the database decides, and not our one writer."""
-    path, won, together = str(tmp_path / "store.db"), {"a": [], "b": []}, threading.Barrier(2)
+    path, won, together = str(folder / "store.db"), {"a": [], "b": []}, threading.Barrier(2)
 
     def claim_all(holder: str) -> None:
         tx = Transaction(connect(path))

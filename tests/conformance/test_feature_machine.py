@@ -10,12 +10,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from millrace.broker import places_of
 from millrace.message import HIGH, LOW, NORMAL
+from millrace.placing import places_of
 from millrace.queue import Forward
+from millrace.redriving import RedriveFilter
 from millrace.settlement import Ack, Postpone, Reject, Retry
-from millrace.store import RedriveFilter
-from tests.conformance.conftest import MAKERS, ManualClock
+from millrace.sql import messages
+from tests.conformance.conftest import MAKERS, MEMORY, ManualClock
 from tests.conformance.made import queue, stamped
 
 RETENTION_MS, RETRY_DELAY_MS, MAX_RETRIES = 40_000, 5000, 2
@@ -112,7 +113,7 @@ class FeatureMachine(RuleBasedStateMachine):
         self.clock, self.model = ManualClock(), Model()
         self.leases, self.refs = [], []
         self.loop = asyncio.new_event_loop()
-        self.folder = tempfile.TemporaryDirectory()
+        self.folder = tempfile.TemporaryDirectory(dir=MEMORY)
 
     @initialize(forward_only=st.booleans())
     def set_up(self, forward_only):
@@ -155,11 +156,12 @@ class FeatureMachine(RuleBasedStateMachine):
         backlog = self.run_(self.store.send(self.made["q"].id, messages))
         places, fresh = places_of(messages, backlog), []
         for message, place in zip(messages, places, strict=True):
-            at, first_id = self.model.seen.get(message.dedupe_key, (-inf, None))
-            if message.dedupe_key is not None and at > now - WINDOW_MS:
+            key = message.features.dedupe_key
+            at, first_id = self.model.seen.get(key, (-inf, None))
+            if key is not None and at > now - WINDOW_MS:
                 assert (place.id, place.key) == (first_id, 0)
                 continue
-            self.model.seen[message.dedupe_key] = (now, message.id)
+            self.model.seen[key] = (now, message.id)
             fresh.append(message)
         kept_here = [message for message in fresh if not (self.forward_only and message.headers)]
         assert [place.id for place in places if place.key] == [message.id for message in kept_here]
@@ -170,8 +172,9 @@ class FeatureMachine(RuleBasedStateMachine):
     def _enter(self, messages, where, delay_ms):
         for message in messages:
             due = message.visible_at_ms if message.is_timed else message.sent_at_ms + delay_ms
-            kept = message.sent_at_ms if message.kept_since_ms is None else message.kept_since_ms
-            m = {"id": message.id, "key": message.ordering_key, "priority": message.priority, "kept": kept}
+            features = message.features
+            kept = message.sent_at_ms if features.kept_since_ms is None else features.kept_since_ms
+            m = {"id": message.id, "key": features.ordering_key, "priority": features.priority, "kept": kept}
             self.model.enter(m, where, due)
             self.model.messages.append(m)
 
@@ -233,24 +236,20 @@ class FeatureMachine(RuleBasedStateMachine):
         self.clock.advance(draw(st.sampled_from([0.5, 1, 3, 6, 20])))
 
     @invariant()
-    def shows_and_counts_what_the_model_holds(self):
+    def shows_and_counts_what_the_model_holds_and_each_key_has_one_head(self):
         now = self.clock()
         while self.run_(self.store.bury_lapsed(now)):
             pass
         self.run_(self.store.expire(now))
         self.model.reap(now)
-        for where, made in self.made.items():
+        shown = self.run_(
+            self.store.read(lambda tx: {where: _seen(tx, queue, now) for where, queue in self.made.items()})
+        )
+        for where, (ids, count, heads) in shown.items():
             expected = self.model.of(where)
-            shown = self.run_(self.store.peek(made.id, 1000, now))
-            assert [message.id for message in shown] == [m["id"] for m in expected]
-            assert self.run_(self.store.backlog(made.id)).count == len(expected)
-
-    @invariant()
-    def each_key_has_one_head(self):
-        for where, made in self.made.items():
-            heads = self.run_(self.store.read(lambda tx, made=made: _heads(tx, made.id)))
-            keys = {m["key"] for m in self.model.of(where) if m["key"] is not None}
-            assert sorted(heads) == sorted(keys)
+            assert ids == [m["id"] for m in expected]
+            assert count == len(expected)
+            assert sorted(heads) == sorted({m["key"] for m in expected if m["key"] is not None})
 
     def teardown(self):
         if hasattr(self, "store"):
@@ -262,18 +261,20 @@ class FeatureMachine(RuleBasedStateMachine):
 def _stamped(now, *, delay, copied, **features):
     is_timed = delay is not None
     due = now + (delay or 0) * 1000
-    message = stamped(now, is_timed=is_timed, headers={"Copy": "1"} if copied else None, **features)
-    return msgspec.structs.replace(message, visible_at_ms=due, kept_since_ms=due if is_timed else None)
+    headers, kept_since_ms = {"Copy": "1"} if copied else None, due if is_timed else None
+    message = stamped(now, headers=headers, kept_since_ms=kept_since_ms, **features)
+    return msgspec.structs.replace(message, visible_at_ms=due, is_timed=is_timed)
 
 
-def _heads(tx, queue_id):
-    """Give the ordering key of each message of the queue that is not parked."""
+def _seen(tx, queue, now):
+    """Give the ids of a queue's messages, their count, and the ordering key of each that is not parked."""
+    ids = [message.id for message in messages.peek(tx, queue.id, 1000, now, 0)]
     rows = tx.connection.execute(
         "select ordering_key from messages join queues on queues.lane = messages.lane "
         "where queues.id = ? and ordering_key is not null and due_at_ms is null",
-        (queue_id,),
+        (queue.id,),
     )
-    return [key for (key,) in rows.fetchall()]
+    return ids, messages.backlog(tx, queue.id).count, [key for (key,) in rows.fetchall()]
 
 
 FeatureMachine.TestCase.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)

@@ -66,6 +66,17 @@ async def test_a_queue_that_only_forwards_keeps_what_no_rule_takes(store, clock)
     assert [message.id for message in await (await bench.of("mail")).receive()] == [taken.id]
 
 
+async def test_each_queue_that_a_send_has_reached_is_told_of(store, clock):
+    bench = await Bench.set_up(store, clock, forward_only=True, **to("mail", Kind="order"))
+    told, telemetry = [], Telemetry()
+    telemetry.subscribe(lambda name, fields: told.append((fields["queue"], fields["count"])), "message.sent")
+    orders = [Outgoing(body=b"1", headers={"Kind": "order"})] * 2
+
+    await Broker(store, clock, telemetry).send_batch(bench.queue, [*orders, Outgoing(body=b"2")])
+
+    assert told == [("q", 1), ("mail", 2)]
+
+
 async def test_a_copy_has_the_delay_of_its_queue_unless_the_sender_gave_one(store, clock):
     await Bench.set_up(store, clock, name="slow", delivery_delay=60)
     bench = await Bench.set_up(store, clock, delivery_delay=5, **to("slow"))

@@ -10,8 +10,8 @@ from millrace.errors import BacklogFull, IdempotencyKeyReused, InvalidMessage
 from millrace.idempotency import Once
 from millrace.limits import ROWS_PER_TRANSACTION
 from millrace.message import ContentType, Outgoing
+from millrace.placing import Repeated
 from millrace.runtime.reaper import Reaper
-from millrace.store import Repeated
 from millrace.telemetry import Telemetry
 from tests.conformance.made import Bench, queue, stamped
 

@@ -13,7 +13,7 @@ from millrace.coordination import locks
 from millrace.coordination.locks import Locks
 from millrace.coordination.sweep import sweep
 from millrace.errors import Fenced, InvalidInput, LockHeld, StoreUnavailable
-from tests.conformance.conftest import MAKERS, ManualClock
+from tests.conformance.conftest import MAKERS, MEMORY, ManualClock
 
 KEY = ("acc", "doc-1")
 
@@ -86,7 +86,7 @@ async def test_a_refused_write_leaves_nothing_of_its_transaction(store, clock):
     assert await Locks(store, clock).look("acc", "another") is None
 
 
-async def test_tokens_rise_for_ever_after_release_end_sweep_and_restart(store, clock, tmp_path):
+async def test_tokens_rise_for_ever_after_release_end_sweep_and_restart(store, clock, folder):
     kept, tokens = Locks(store, clock), []
     for owner in "abc":
         lock = await kept.take(*KEY, owner, 1000)
@@ -97,7 +97,7 @@ async def test_tokens_rise_for_ever_after_release_end_sweep_and_restart(store, c
         await sweep(store, clock())
     await store.close()
 
-    again = MAKERS["sqlite"](tmp_path, clock)
+    again = MAKERS["sqlite"](folder, clock)
     tokens.append((await Locks(again, clock).take(*KEY, "d", 1000)).token)
     await again.close()
 
@@ -238,7 +238,7 @@ class LockMachine(RuleBasedStateMachine):
         self.clock, self.held, self.ends_at_ms, self.highest_token = ManualClock(), None, 0, 0
         self.written_by = []
         self.loop = asyncio.new_event_loop()
-        self.folder = tempfile.TemporaryDirectory()
+        self.folder = tempfile.TemporaryDirectory(dir=MEMORY)
         self.open()
 
     def open(self):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
 
 from millrace.settlement import Ack, Postpone, Reject, Retry
-from tests.conformance.conftest import MAKERS, ManualClock
+from tests.conformance.conftest import MAKERS, MEMORY, ManualClock
 from tests.conformance.made import queue, stamped
 
 RETENTION, RETRY_DELAY, MAX_RETRIES = 600, 5, 2
@@ -88,7 +88,7 @@ class StoreMachine(RuleBasedStateMachine):
         super().__init__()
         self.clock, self.model = ManualClock(), Model()
         self.loop = asyncio.new_event_loop()
-        self.folder = tempfile.TemporaryDirectory()
+        self.folder = tempfile.TemporaryDirectory(dir=MEMORY)
         self.loop.run_until_complete(self._set_up())
 
     async def _set_up(self):

@@ -20,8 +20,8 @@ MEANT = {
 
 
 @pytest.fixture
-async def tx(tmp_path, clock):
-    store = make_sqlite(tmp_path, clock)
+async def tx(folder, clock):
+    store = make_sqlite(folder, clock)
     yield await store.write(lambda tx: tx)
     await store.close()
 

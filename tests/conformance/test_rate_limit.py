@@ -32,6 +32,18 @@ async def test_an_empty_bucket_says_when_the_next_may_be_taken(store, clock):
     assert len(await bench.bodies()) == 1
 
 
+async def test_an_empty_bucket_wakes_nobody_before_there_is_something_to_take(store, clock):
+    bench = await Bench.set_up(store, clock, taking=limited(1, 60))
+    await bench.put(b"1")
+    await bench.ack((await bench.receive())[0])
+
+    nothing = (await bench.take()).next_due_at_ms
+    await bench.put(b"2", delay_seconds=90)
+    later = (await bench.take()).next_due_at_ms
+
+    assert (nothing, later) == (None, clock() + 90_000)
+
+
 async def test_over_a_long_time_the_rate_holds(store, clock):
     bench = await Bench.set_up(store, clock, taking=limited(2, 1))
     await bench.put(*[b"1"] * 100)

@@ -5,9 +5,9 @@ import pytest
 from millrace.broker import Broker
 from millrace.errors import InvalidRequest
 from millrace.queue import AutoRedrive
+from millrace.redriving import RedriveFilter
 from millrace.runtime.reaper import REDRIVE_CHECK_MS, Reaper
 from millrace.settlement import Reject
-from millrace.store import RedriveFilter
 from millrace.telemetry import Telemetry
 from tests.conformance.made import Bench, stamped
 

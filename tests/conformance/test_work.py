@@ -26,7 +26,11 @@ async def test_what_was_sent_is_settled_by_its_place(store, clock):
 
     assert [message.body for message in received] == [b"2", b"1"]
     assert (None in settled, await bench.count()) == (False, 0)
-    assert [(name, fields["count"]) for name, fields in events] == [("message.sent", 2)]
+    assert [(name, fields["count"]) for name, fields in events] == [
+        ("message.sent", 2),
+        ("message.received", 2),
+        ("message.acked", 2),
+    ]
 
 
 async def test_a_repeat_has_the_first_id_and_key_0(store, clock):
@@ -67,3 +71,21 @@ async def test_two_sends_of_one_transaction_keep_the_order_of_a_key(store, clock
     await store.write(act)
 
     assert await bench.bodies() == [b"1"]
+
+
+async def test_what_is_scheduled_is_moved_and_taken_back_by_its_place(store, clock):
+    bench = await Bench.set_up(store, clock)
+
+    def act(tx):
+        work = Work(tx, clock)
+        places = work.send(bench.queue.id, [Outgoing(body=body, delay_seconds=60) for body in (b"1", b"2")])
+        return work.cancel(bench.queue.id, places[:1]), work.reschedule(bench.queue.id, places[1], clock())
+
+    assert await store.write(act) == ([True], True)
+    assert await bench.bodies() == [b"2"]
+
+
+async def test_sending_nothing_in_a_transaction_is_nothing(store, clock):
+    bench = await Bench.set_up(store, clock)
+
+    assert await store.write(lambda tx: Work(tx, clock).send(bench.queue.id, [])) == []

@@ -20,7 +20,7 @@ def test_the_file_and_the_function_of_the_page_run_when_its_command_is_pasted(tm
     (tmp_path / "wrangler.toml").write_text(_block("toml", "[triggers]"))
     (tmp_path / "tidy.py").write_text(_block("python", "async def tidy"))
     (tmp_path / "sweeping.py").write_text(_block("python", "async def sweep"))
-    command = _block("bash", "crons run").replace("run shop", "run shop --cron '0 3 * * *'")
+    command = _block("bash", "crons run")
     arguments = ("--config", str(tmp_path / "wrangler.toml"), "--app", f"{tmp_path / 'sweeping.py'}:app")
 
     with Server(tmp_path / "data", *arguments) as server:

@@ -39,6 +39,8 @@ async def echo(desk, request, connection):
     if request.params["room"] == "none":
         raise NotFound("there is no such room")
     await connection.send(f"welcome to {request.params['room']}, {request.key.id}")
+    if request.params["room"] == "broken":
+        raise ValueError("the room is broken")
     while True:
         await connection.send((await connection.receive()).upper())
 

@@ -196,8 +196,8 @@ ACTS: dict[str, tuple[Callable[[Act], Reply], str]] = {
     "DELETE /api/keys/{key_id}": (revoke_key, "key.revoked"),
     "PUT /api/secrets/{name}": (put_secret, "secret.put"),
     "DELETE /api/secrets/{name}": (delete_secret, "secret.deleted"),
-    "POST /api/crons/run": (run_cron, "cron.run"),
-    "POST /api/workflows/{name}/instances/{id}/terminate": (terminate, "workflow.terminate"),
+    "POST /api/crons/run": (run_cron, "cron.started"),
+    "POST /api/workflows/{name}/instances/{id}/terminate": (terminate, "workflow.terminated"),
 }
 
 

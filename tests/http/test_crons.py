@@ -1,7 +1,10 @@
 """The routes about crons: who may call them, and what they refuse."""
 
+from pathlib import Path
+
 import pytest
 
+from tests.http.wire import eventually, make_key
 from tests.support import Server
 
 
@@ -30,3 +33,15 @@ def test_crons_are_for_admins_and_operators(server: Server, role: str, status: i
     secret = server.call("POST", "/api/keys", {"role": role}).json["secret"]
 
     assert server.call("GET", "/api/crons", key=secret).status == status
+
+
+def test_an_account_that_comes_later_gets_the_crons_of_the_applications_too(tmp_path: Path) -> None:
+    environ = {"JOBS_CRON": "0 0 1 1 *"}
+    with Server(tmp_path / "data", "--config", "", environ=environ) as server:
+        key = make_key(server.data, "newcomer")
+
+        eventually(lambda: server.call("GET", "/api/crons", key=key).json["crons"])
+        sent = server.call("POST", "/api/crons/run", {"program": "jobs"}, key=key)
+        eventually(lambda: server.call("GET", "/api/crons", key=key).json["crons"][0]["last_status"] == "done")
+
+    assert (sent.status, sent.json["queue"]) == (202, "crons-jobs")

@@ -1,13 +1,12 @@
 """The dashboard over HTTP: who gets in, what the pages show, what their forms do, and what is refused."""
 
 import re
-from pathlib import Path
 
 import pytest
 
 from millrace.access.scopes import Role
 from tests.http.browser import OWN, Browser, Page, row_of, token_in
-from tests.http.wire import PULL, a_name, backlog, eventually, make_key, peek, pull, push, push_text, settle
+from tests.http.wire import PULL, a_name, backlog, make_key, peek, pull, push, push_text, settle
 from tests.support import KEY, Reply, Server
 
 HOSTILE = "</pre><script>alert(1)</script><img src=x onerror=alert(1)>\"'{{7*7}}"
@@ -228,6 +227,18 @@ def test_a_key_that_is_limited_sees_and_changes_its_own_queues_only(server: Serv
     assert backlog(server, queue)["backlog_count"] == 0
 
 
+def test_a_limited_key_is_told_nothing_of_the_queues_its_own_are_tied_to(server: Server) -> None:
+    name, dead, _ = buried(server, "one")
+    _, of_source = new_key(server, "operator", queues=[name])
+    _, of_dead = new_key(server, "operator", queues=[dead])
+    source, dead_letters = Browser(server), Browser(server)
+    source.log_in(of_source)
+    dead_letters.log_in(of_dead)
+
+    assert row_of(source.get("/dashboard"), f"q-{name}") == f"{name} pull 0 {dead}"
+    assert name not in Page(dead_letters.get(f"/dashboard/queues/{dead}")).text
+
+
 def test_queues_of_another_account_are_not_there(stopped: Server) -> None:
     secret = make_key(stopped.data, "north", Role.OPERATOR)
     name, _ = made(stopped.start())
@@ -264,7 +275,7 @@ def assert_safe(reply: Reply) -> Page:
     addresses = [value for tag, name in (("script", "src"), ("link", "href"), ("a", "href"), ("form", "action"))
                  for value in page.values(tag, name)]  # fmt: skip
     assert [address for address in addresses if address.startswith(("/", "http:", "https:", "javascript:"))] == []
-    assert len(page.values("script", "src")) == len([tag for tag, _ in page.tags if tag == "script"]) == 1
+    assert len(page.values("script", "src")) == len([tag for tag, _ in page.tags if tag == "script"]) == 2
     assert [
         name for _, attributes in page.tags for name in attributes if name.startswith("on") or name == "style"
     ] == []
@@ -314,7 +325,7 @@ def test_the_table_shows_depths_and_marks_dead_letter_queues(server: Server, bro
     page = browser.get("/dashboard")
 
     assert re.fullmatch(rf"{name} pull 1 7 B \d+ s 3 in {dead}", row_of(page, f"q-{name}"))
-    assert re.fullmatch(rf"{dead} dead letters – 3 11 B \d+ s –", row_of(page, f"q-{dead}"))
+    assert re.fullmatch(rf"{dead} dead letters . 3 11 B \d+ s .", row_of(page, f"q-{dead}"))
     [live] = [attributes for _, attributes in Page(page).tags if attributes.get("id") == "live"]
     assert live["hx-trigger"] == "every 2s"
 
@@ -480,6 +491,16 @@ def test_one_dead_letter_is_discarded(server: Server, browser: Browser) -> None:
     assert [message["body"] for message in peek(server, dead_id)] == ["keep"]
 
 
+@pytest.mark.parametrize("ref", ["", "nonsense", "<b>"])
+def test_a_ref_that_names_no_message_discards_none(server: Server, browser: Browser, ref: str) -> None:
+    name, _ = made(server)
+    act = f"/dashboard/queues/{name}/discard"
+
+    reply = browser.submit("/dashboard", act, ref=ref)
+
+    assert "not there any more" in Page(browser.follow(act, reply)).text
+
+
 def test_an_event_is_sent_from_the_form(server: Server, browser: Browser) -> None:
     path = "/dashboard/events"
 
@@ -504,6 +525,6 @@ def test_the_documents_of_the_api_leave_the_pages_out(server: Server) -> None:
     assert [path for path in paths if path.startswith("/dashboard")] == []
 
 
-def test_the_programs_own_folder_of_assets_is_all_there_is(tmp_path: Path, server: Server) -> None:
+def test_no_other_files_are_given_than_those_pages_load(server: Server) -> None:
     for path in ("..%2froutes.py", "%2e%2e%2froutes.py", "../templates/frame.html"):
         assert server.call("GET", f"/dashboard/static/{path}").status == 404

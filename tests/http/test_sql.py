@@ -98,6 +98,24 @@ def test_whatever_is_no_query_of_the_views_is_refused_and_changes_nothing(server
     assert ask(server, "select count(*) from queues").json == before
 
 
+@pytest.mark.parametrize(
+    ("sql", "params"),
+    [
+        ("select ?", [[1]]),
+        ("select ?", [{}]),
+        ("select ?", [2**63]),
+        ("select :a", {"a": []}),
+        ("select :a", {"b": 1}),
+        ("select '\0'", []),
+        ("select cast(x'ff' as text)", []),
+    ],
+)
+def test_values_that_sqlite_does_not_have_are_refused(server, sql, params):
+    reply = ask(server, sql, params)
+
+    assert (reply.status, reply.json["error"]["code"]) == (400, "VALIDATION_ERROR")
+
+
 def test_a_query_without_end_is_given_up_while_others_are_served(server):
     endless = "with recursive n(x) as (select 1 union all select x + 1 from n) select count(*) from n"
     replies = []
@@ -117,6 +135,21 @@ def test_large_answers_are_cut_and_say_so(server):
     answer = ask(server, numbers).json
 
     assert (len(answer["rows"]), answer["is_cut"]) == (10_000, True)
+
+
+def test_answers_of_many_bytes_are_cut_too(server):
+    texts = "with recursive n(x) as (select 1 union all select x + 1 from n limit 50) select hex(zeroblob(500000)) from n"
+
+    answer = ask(server, texts).json
+
+    assert (len(answer["rows"]), answer["is_cut"]) == (17, True)
+
+
+def test_a_key_that_is_limited_to_queues_does_not_see_the_others(server):
+    limited = {"role": "admin", "queues": ["orders"]}
+    secret = server.call("POST", "/api/keys", limited).json["secret"]
+
+    assert ask(server, "select name from queues", key=secret).status == 403
 
 
 @pytest.mark.parametrize("role", ["operator", "producer", "consumer", "agent"])

@@ -3,7 +3,6 @@
 import asyncio
 import http.client
 import socket
-import threading
 from pathlib import Path
 
 import pytest
@@ -114,26 +113,37 @@ async def test_a_frame_that_is_too_large_closes_the_line(server):
     assert request(server, "GET", "/streams/count")[0] == 200
 
 
+async def test_a_socket_whose_route_fails_is_closed_and_only_that_is_logged(server):
+    with pytest.raises(InvalidStatus):
+        await connect(server, "/rooms/one/ws", None)
+
+    async with connect(server, "/rooms/broken/ws") as line:
+        await line.recv()
+        with pytest.raises(ConnectionClosed) as closed:
+            await line.recv()
+
+    assert closed.value.rcvd.code == 1011
+    await asyncio.to_thread(server.wait_for_text, "the room is broken")
+    assert "handshake" not in server.text
+
+
 async def test_sockets_and_streams_end_when_the_server_stops(tmp_path):
     stopping = Server(tmp_path / "data", "--app", PROGRAM, "--config", "").start()
     async with connect(stopping, "/rooms/one/ws") as line:
         await line.recv()
-        reading = asyncio.create_task(asyncio.to_thread(request, stopping, "GET", "/streams/drip"))
-        await asyncio.to_thread(_until_dripping, stopping)
+        stream = await asyncio.to_thread(_open_stream, stopping)
         await asyncio.to_thread(stopping.stop)
 
         with pytest.raises(ConnectionClosed):
             await line.recv()
-    assert (await reading)[0] == 200
+    assert await asyncio.to_thread(stream.read)
 
 
-def _until_dripping(server):
-    """Wait until another stream gives its first drop, so that both are under way."""
+def _open_stream(server):
+    """Give the answer of a stream that is under way, and that can be read to its end once it has one."""
     connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=10)
     connection.request("GET", "/streams/drip", headers={"Authorization": f"Bearer {KEY}"})
-    answer = connection.getresponse()
-    answer.read(5)
-    threading.Thread(target=connection.close).start()
+    return connection.getresponse()
 
 
 async def test_pages_of_named_origins_may_call_and_others_may_not(tmp_path):

@@ -121,6 +121,20 @@ async def test_consumers_are_noted_without_secret_and_query(store: SqlStore, cat
     assert [word for word in ("hunter2", "whsec_") if word in str(trail)] == []
 
 
+async def test_a_change_of_what_is_not_told_leaves_an_entry_all_the_same(store: SqlStore, catalog: Catalog) -> None:
+    queue = await catalog.create(ACCOUNT, "orders", {"forwards": [{"queue": "copy", "headers": {"To": "north"}}]})
+    consumer = await catalog.attach(ACCOUNT, queue.id, PUSH)
+
+    url = PUSH["url"].replace("hunter2", "hunter3")
+    await catalog.replace_consumer(ACCOUNT, queue.id, consumer.id, {**PUSH, "url": url})
+    await catalog.change(ACCOUNT, queue.id, settings={"forwards": [{"queue": "copy", "headers": {"To": "south"}}]})
+
+    assert [(entry.act, entry.details) for entry in (await entries(store, object="queue orders"))[2:]] == [
+        ("consumer.changed", {"after": {"consumer.url": "https://sink.example/in?…"}}),
+        ("queue.changed", {"after": {"forwards": [{"queue": "copy", "headers": ["To"]}]}}),
+    ]
+
+
 def test_the_headers_of_a_forward_are_told_without_their_values() -> None:
     settings = QueueSettings(forwards=(Forward("copy", {"x-tenant": "hunter2"}),))
     queue = Queue(id="q", account_id=ACCOUNT, name="q", created_at_ms=0, modified_at_ms=0, settings=settings)

@@ -23,6 +23,8 @@ def handle(batch, env):
 async def get(key: str, type: str) -> tuple[object, object]:
     if key == "wrong":
         raise InvalidInput("no such key")
+    if key == "huge":
+        return 10**30, None
     return ("x" * FRAME_BYTES if key == "large" else f"value of {key}"), None
 
 
@@ -34,7 +36,7 @@ async def test_calls_are_answered_or_refused_where_they_were_made(tmp_path: Path
     (tmp_path / "handlers.py").write_text(HANDLERS)
     program = Program(folder=str(tmp_path), handlers={"q": "handlers.py:handle"}, others={"KV": "kv"})
     children = Children(program, {}, Telemetry(), size=1, asks={"KV": answering(get=get, put=put)})
-    held = batch(b'"a"', b'"wrong"', b'"large"', b'"bad"')
+    held = batch(b'"a"', b'"wrong"', b'"large"', b'"bad"', b'"huge"')
     await children.start()
     try:
         await children.call(held, None)
@@ -45,3 +47,4 @@ async def test_calls_are_answered_or_refused_where_they_were_made(tmp_path: Path
     assert reasons[:2] == ["value of a", "InvalidInput: no such key"]
     assert reasons[2].startswith("TooLarge: the answer is too large")
     assert reasons[3].startswith("InvalidInput: what put is given cannot be sent")
+    assert reasons[4].startswith("InvalidInput: the answer cannot be carried to a handler")

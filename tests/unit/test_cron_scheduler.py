@@ -20,7 +20,7 @@ from millrace.sql.connection import prepare
 from millrace.sql.store import SqlStore
 from millrace.telemetry import Telemetry
 from millrace.testing import ManualClock
-from millrace.work import Work
+from millrace.work import Work, write
 
 NIGHT = datetime(2026, 1, 1, 23, 58, 30, tzinfo=UTC)
 MINUTELY = Trigger("local", "shop", "* * * * *", "crons-shop")
@@ -35,7 +35,7 @@ class Stage:
         self.store = SqlStore(path, clock)
         self.catalog = Catalog(self.store, clock)
         self.broker = Broker(self.store, clock, self.telemetry)
-        self.telemetry.subscribe(lambda name, fields: self.told.append((name, fields)), "crons.missed", "crons.failed")
+        self.telemetry.subscribe(lambda name, fields: self.told.append((name, fields)), "cron.missed", "cron.failed")
 
     async def scheduler(self, *triggers: Trigger, owner: str = "server", catch_up: str = "latest") -> Scheduler:
         leader = Leader(self.store, self.clock, owner)
@@ -58,7 +58,7 @@ class Stage:
         return [message.body for message in batch.messages]
 
     async def work(self, fn):
-        return await cron_runs.write(self.store, self.clock, self.telemetry, fn)
+        return await write(self.store, self.clock, self.telemetry, fn)
 
 
 def shown(at_ms: int) -> str:
@@ -112,7 +112,7 @@ async def test_a_message_and_its_row_are_written_together_or_not_at_all(stage):
     assert await stage.sent() == []
     assert await stage.work(lambda work: cron_runs.last_run(work, *MINUTELY.key)) is None
     [(name, fields)] = stage.told
-    assert (name, fields["cron"]) == ("crons.failed", "* * * * *")
+    assert (name, fields["cron"]) == ("cron.failed", "* * * * *")
     assert await stage.work(lambda work: cron_runs.due_next(work, MINUTELY)) == stage.clock()
 
 
@@ -140,7 +140,7 @@ async def test_runs_missed_while_nobody_was_there_are_caught_up_as_the_setting_s
 
     assert await stage.sent() == sent
     [(name, fields)] = stage.told
-    assert (name, fields["missed"], fields["caught_up"]) == ("crons.missed", 3, len(sent))
+    assert (name, fields["missed"], fields["caught_up"]) == ("cron.missed", 3, len(sent))
 
 
 def test_skip_runs_what_is_a_little_late_and_all_is_bounded():
@@ -251,6 +251,16 @@ async def test_a_run_by_hand_is_due_now_and_does_not_count_as_one_of_the_express
     assert await stage.sent() == ["01 23:58", "01 23:58", "02 00:00"]
     with pytest.raises(CronNotFound, match="program 'shop' has no cron '1 1 1 1 1'"):
         await stage.work(lambda work: cron_runs.fire_now(work, "local", "shop", "1 1 1 1 1"))
+
+
+async def test_a_run_by_hand_does_not_take_the_due_time_of_the_expression(stage):
+    scheduler = await stage.scheduler(DAILY)
+    stage.clock.advance(90)
+
+    await stage.work(lambda work: cron_runs.fire_now(work, *DAILY.key))
+    await scheduler.turn()
+
+    assert await stage.sent() == ["02 00:00", "02 00:00"]
 
 
 async def test_what_becomes_of_a_run_is_noted(stage):

@@ -215,6 +215,16 @@ async def test_an_attempt_that_lasts_too_long_is_one_that_failed(tmp_path):
     assert instance.error == "StepFailed: step 'hang' failed: it took longer than 0.01 s"
 
 
+async def test_a_plain_step_that_raises_stop_iteration_fails_at_once(tmp_path):
+    async def run(event, step):
+        await step.do("next", lambda: next(iter([])), retries=0)
+
+    async with staged(run, tmp_path) as stage:
+        instance = await stage.run()
+
+    assert "StopIteration" in instance.error
+
+
 async def test_a_result_that_is_no_json_fails_its_step(tmp_path):
     async def run(event, step):
         await step.do("make", object, retries=0)

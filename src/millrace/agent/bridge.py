@@ -16,6 +16,7 @@ from millrace.telemetry import Telemetry
 BATCH_SIZE = 50
 LEASE_MS = 120_000  # longer than a client tries to send on one message
 REFUSED_SECONDS = 300
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 Deliver = Callable[[Delivery], object]
 
@@ -73,7 +74,7 @@ class Bridge:
     def _is_safe(self, delivery: Delivery) -> bool:
         try:
             self._deliver(delivery)
-        except (msgspec.DecodeError, InvalidInput, TooLarge, Conflict) as error:
+        except (*UNREADABLE, InvalidInput, TooLarge, Conflict) as error:
             self._telemetry.emit("bridge.refused", queue=self._queue, message=delivery.id, reason=str(error))
             return False
         return True

@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 
 SUMMARY_CHARACTERS = 600
+COUNTED_CHARACTERS = 1_000_000  # a second or two; the words of a longer text do not differ much from its beginning's
 DIMENSIONS = 384
 GRAM = 3
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
@@ -49,12 +50,12 @@ class Offline:
 
 def _first_sentences(text: str) -> str:
     summary = ""
-    for sentence in SENTENCE_END.split(" ".join(text.split())):
+    for sentence in SENTENCE_END.split(" ".join(text[:COUNTED_CHARACTERS].split())):
         longer = f"{summary} {sentence}".strip()
         if len(longer) > SUMMARY_CHARACTERS:
             break
         summary = longer
-    return summary or " ".join(text.split())[:SUMMARY_CHARACTERS]
+    return summary or " ".join(text[:COUNTED_CHARACTERS].split())[:SUMMARY_CHARACTERS]
 
 
 def _hashed(text: str) -> list[float]:
@@ -68,7 +69,7 @@ def _hashed(text: str) -> list[float]:
 
 
 def _features(text: str) -> Iterator[str]:
-    for found in WORD.finditer(text.casefold()):
+    for found in WORD.finditer(text[:COUNTED_CHARACTERS].casefold()):
         word = found[0]
         yield word
         marked = f"<{word}>"

@@ -20,6 +20,7 @@ ANSWER_SECONDS = 60
 RETRIES = Retries(count=4, base_seconds=0.5, cap_seconds=8, total_seconds=90)
 SUMMARY_CHARACTERS = 200_000  # of the text that is summed up: far below the window of the model
 EMBEDDED_CHARACTERS = 6_000  # text-embedding-004 reads 2,048 tokens
+OK = 200
 VERSIONED = re.compile(r"/v1(beta)?$")
 PROMPT = "Sum up the following document in at most five sentences, in its own language. Give the summary only.\n\n"
 
@@ -76,7 +77,11 @@ class GeminiProvider:
         except ServerUnreachable:
             raise
         except MillraceError as error:
-            raise _renamed(error, f"Gemini's {verb} of {model} failed with status {error.status}") from None
+            raise _renamed(error, f"Gemini's {verb} of {model} {_outcome(error)}") from None
+
+
+def _outcome(error: MillraceError) -> str:
+    return "gave no answer of its kind" if error.status == OK else f"failed with status {error.status}"
 
 
 def _renamed(error: MillraceError, sentence: str) -> MillraceError:

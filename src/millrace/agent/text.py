@@ -1,37 +1,13 @@
 """Text out of what was uploaded: PDF, HTML, JSON and plain text."""
 
 import re
-from html.parser import HTMLParser
 from io import BytesIO
 from mimetypes import guess_type
 
+from millrace.agent.html_text import text_of_html
 from millrace.edge_jobs.job import Content
 
 PDF = "application/pdf"
-UNREAD = ("script", "style", "template", "noscript")
-INLINE = frozenset(
-    (
-        "a",
-        "abbr",
-        "b",
-        "bdi",
-        "cite",
-        "code",
-        "em",
-        "i",
-        "kbd",
-        "mark",
-        "q",
-        "s",
-        "small",
-        "span",
-        "strong",
-        "sub",
-        "sup",
-    )
-)
-SPACES = re.compile(r"[^\S\n]+")
-LINES = re.compile(r"\s*\n\s*")
 
 
 class NoText(ValueError):
@@ -54,7 +30,7 @@ def _read(content: Content, kind: str) -> str:
     if kind == PDF:
         return _of_pdf(content.body)
     if kind in ("text/html", "application/xhtml+xml"):
-        return _of_html(_decoded(content))
+        return text_of_html(_decoded(content))
     if kind.startswith("text/") or kind in ("application/json", "application/xml") or kind.endswith(("+json", "+xml")):
         return _decoded(content)
     raise NoText(f"no text can be read from {kind}; expected a PDF, HTML, JSON or text")
@@ -84,35 +60,5 @@ def _decoded(content: Content) -> str:
     found = re.search(r"charset=\"?([\w.:-]+)", content.content_type, re.IGNORECASE)
     try:
         return content.body.decode(found[1] if found else "utf-8-sig", "replace")
-    except LookupError:
+    except (LookupError, UnicodeError):  # no such encoding, or one that is for other things
         return content.body.decode("utf-8-sig", "replace")
-
-
-def _of_html(text: str) -> str:
-    reader = _HtmlText()
-    reader.feed(text)
-    reader.close()
-    return LINES.sub("\n", SPACES.sub(" ", "".join(reader.parts))).strip()
-
-
-class _HtmlText(HTMLParser):
-    """Gathers what a reader of the page would see."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.parts: list[str] = []
-        self._unread = 0
-
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        self._unread += tag in UNREAD
-        if tag not in INLINE:
-            self.parts.append("\n")
-
-    def handle_endtag(self, tag: str) -> None:
-        self._unread -= tag in UNREAD and self._unread > 0
-        if tag not in INLINE:
-            self.parts.append("\n")
-
-    def handle_data(self, data: str) -> None:
-        if not self._unread:
-            self.parts.append(data)

@@ -33,7 +33,7 @@ def make_parser(program: str) -> argparse.ArgumentParser:
     add_crons(commands)
     add_secret(commands)
     add_audit(commands)
-    add_d1(commands, add_server)
+    add_d1(commands)
     add_db(commands)
     add_tail(commands)
     add_bench(commands)

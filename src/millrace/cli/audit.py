@@ -1,13 +1,13 @@
 """`millrace audit`: who did what, and whether the trail was changed; over HTTP, or from a data directory."""
 
 import argparse
-import os
 
 import msgspec
 
 from millrace.audit import START, Link, Verdict
 from millrace.cli.clients import client_of
 from millrace.cli.directory import check_place
+from millrace.cli.environment import environment
 from millrace.cli.printing import print_json, print_lines, print_table, shortened
 from millrace.config import read_settings
 from millrace.http.audit import AuditEntry, AuditList, audit_entry
@@ -47,7 +47,7 @@ def verify(arguments: argparse.Namespace) -> int:
 
 
 def _read(arguments: argparse.Namespace) -> list[AuditEntry]:
-    account = arguments.account or read_settings(os.environ, {}).account_id
+    account = arguments.account or read_settings(environment(), {}).account_id
     words = {"act": arguments.act, "object": arguments.object, "context": arguments.context}
     noted = read_database(arguments.data, lambda tx: page(tx, account, arguments.limit, **words))
     return [audit_entry(one) for one in noted]

@@ -1,17 +1,16 @@
 """`millrace crons …`: what runs when, and a run at once."""
 
 import argparse
-import os
 
+from millrace.cli.clients import client_of
 from millrace.cli.printing import print_json, print_lines, print_table, shortened
-from millrace.client.synchronous import Client
 
 HEADS = ("program", "cron", "next run", "last run", "status")
 
 
 def list_crons(arguments: argparse.Namespace) -> int:
     """List the crons of the account."""
-    with _client(arguments) as client:
+    with client_of(arguments) as client:
         crons = client.ask("GET", "/api/crons")["crons"]
     if arguments.json:
         print_json(crons)
@@ -25,17 +24,13 @@ def list_crons(arguments: argparse.Namespace) -> int:
 def run(arguments: argparse.Namespace) -> int:
     """Send a run of a cron now."""
     body = {"program": arguments.program, "cron": arguments.cron}
-    with _client(arguments) as client:
+    with client_of(arguments) as client:
         sent = client.ask("POST", "/api/crons/run", body, once=True)
     if arguments.json:
         print_json(sent)
     else:
         print_lines(f"sent a run of {sent['program']}, {sent['cron']}, to queue {sent['queue']}")
     return 0
-
-
-def _client(arguments: argparse.Namespace) -> Client:
-    return Client.from_env(os.environ, url=arguments.url, token=arguments.token)
 
 
 def _row(cron: dict[str, str | None]) -> tuple[str, ...]:

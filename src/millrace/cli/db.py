@@ -1,13 +1,14 @@
 """`millrace db`: the schema of a data directory. Each start of the server does the same by itself."""
 
 import argparse
-import os
 from pathlib import Path
 
 import msgspec
 
 from millrace.cli.applications import SCHEMAS
+from millrace.cli.environment import environment
 from millrace.cli.printing import print_json, print_table
+from millrace.config import read_settings
 from millrace.sql.directory import prepare_directory, read_versions
 from millrace.sql.migrate import Version
 
@@ -29,12 +30,12 @@ def status(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json([msgspec.to_builtins(version) for version in versions])
     else:
-        print_table(("PART", "PRESENT", "NEWEST", "PENDING"), [_row(version) for version in versions])
+        print_table(("part", "present", "newest", "pending"), [_row(version) for version in versions])
     return 0
 
 
 def _folder(arguments: argparse.Namespace) -> Path:
-    return arguments.data or Path(os.environ.get("DATA_DIR") or "data")
+    return read_settings(environment(), {"data": arguments.data}).data  # with `.env`: the server's directory
 
 
 def _row(version: Version) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from millrace.cli.accounts import Newcomers, application_consumers
+from millrace.cli.accounts import application_consumers
 from millrace.cli.apply import apply, attach_handlers, plan_file
 from millrace.cli.bindings import other_asks, other_bindings
 from millrace.cli.handlers import program_of, refusal_of
@@ -40,14 +40,14 @@ MIB = 1024 * 1024
 class Furniture(NamedTuple):
     """The consumers to run, the queues that a program or a file feeds to handlers, the file's processes, and crons.
 
-    `newcomers` makes the consumers of accounts that come later.
+    `accounts` are those that have what the applications need.
     """
 
     consumers: list[QueueConsumer]
     fed: list[Queue]
     children: Children | None
     crons: Crons
-    newcomers: Newcomers
+    accounts: list[str]
 
 
 async def furnish(
@@ -65,13 +65,13 @@ async def furnish(
     """
     account_id = settings.account_id
     secrets = await house.secrets.of(account_id)
-    if file is not None:  # as for a Worker, a secret goes before a plain variable of the same name
+    if file is not None:
+        check_workflows(file, [program, *applications])
+        # as for a Worker, a secret goes before a plain variable of the same name
         file = msgspec.structs.replace(file, variables={**file.variables, **secrets})
     accounts = sorted({account_id, *house.keys.accounts()})
     calls = {name: as_call(handler) for name, handler in program.handlers.items()}
     crons = plan_crons(account_id, file, program, applications, accounts)
-    if file is not None:
-        check_workflows(file, [program, *applications])
     asks = other_asks(house, account_id, file, [*applications, program])
     of_file = await _load(house, settings, file, program, asks, stack)
     workflows = workflow_calls(house, account_id, [program])
@@ -95,8 +95,7 @@ async def furnish(
     consumers += await furnish_crons(house, crons, settings.handler_seconds)
     consumers += await workflow_consumers(house, account_id, workflows, env, limits)
     fed += await house.catalog.queues(account_id, of_file.queues) if of_file.queues else []
-    newcomers = Newcomers(house, applications, limits, accounts)
-    return Furniture(consumers + of_file.consumers, fed, of_file.children, crons, newcomers)
+    return Furniture(consumers + of_file.consumers, fed, of_file.children, crons, accounts)
 
 
 class _OfFile(NamedTuple):

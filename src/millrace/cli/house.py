@@ -11,6 +11,8 @@ from millrace.broker import Broker
 from millrace.catalog import Catalog
 from millrace.clock import Clock, wall_ms
 from millrace.coordination import sweep as coordination
+from millrace.dashboard import routes as dashboard
+from millrace.dashboard.sessions import Sessions
 from millrace.handlers import Call
 from millrace.http import (
     accounts,
@@ -120,13 +122,15 @@ class House:
         routes += book.routes()
         routes += pages.routes([*open_routes, *routes], __version__)
         routes.append(openapi.route([*open_routes, *routes], __version__))
+        sessions = Sessions(self.keys, self.clock, keyless)
+        admissions = {word: admit for application in applications for word, admit in application.admissions.items()}
         return Door(
             desk,
-            routes,
+            [*routes, *dashboard.routes(sessions, routes)],  # pages are no part of the API that the documents tell of
             open_routes,
             keyless,
             sockets=[socket for application in applications for socket in application.sockets],
-            admissions={word: admit for application in applications for word, admit in application.admissions.items()},
+            admissions={**admissions, "dashboard": sessions.admit},
         )
 
     async def forget_ended(self) -> None:

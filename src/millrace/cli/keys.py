@@ -1,7 +1,6 @@
 """`millrace keys …`: over HTTP, or in a data directory, also beside the server that runs on it."""
 
 import argparse
-import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -11,7 +10,9 @@ import msgspec
 
 from millrace.access.keys import Key, Keys
 from millrace.access.scopes import Role
+from millrace.cli.clients import client_of
 from millrace.cli.directory import in_directory
+from millrace.cli.environment import environment
 from millrace.cli.printing import print_json, print_lines, print_table
 from millrace.client.objects import KeyObject
 from millrace.client.synchronous import Client
@@ -58,7 +59,7 @@ def revoke(arguments: argparse.Namespace) -> int:
     if arguments.data:
         _in_directory(arguments.data, lambda keys: _revoke(keys, arguments.id, arguments.account))
     else:
-        with _client(arguments) as client:
+        with client_of(arguments) as client:
             _check_account(client, arguments.account)
             client.revoke_key(arguments.id)
     if arguments.json:
@@ -69,7 +70,7 @@ def revoke(arguments: argparse.Namespace) -> int:
 
 
 def _create_in(arguments: argparse.Namespace, secret: str | None) -> KeyObject:
-    account = arguments.account or read_settings(os.environ, {}).account_id
+    account = arguments.account or read_settings(environment(), {}).account_id
     queues = tuple(arguments.queues) if arguments.queues else None
     key, shown = _in_directory(
         arguments.data,
@@ -81,7 +82,7 @@ def _create_in(arguments: argparse.Namespace, secret: str | None) -> KeyObject:
 
 
 def _create_remotely(arguments: argparse.Namespace, secret: str | None) -> KeyObject:
-    with _client(arguments) as client:
+    with client_of(arguments) as client:
         return client.create_key(
             arguments.role,
             account=arguments.account,
@@ -101,7 +102,7 @@ def _list_in(arguments: argparse.Namespace) -> list[KeyObject]:
 
 
 def _list_remotely(arguments: argparse.Namespace) -> list[KeyObject]:
-    with _client(arguments) as client:
+    with client_of(arguments) as client:
         _check_account(client, arguments.account)
         return client.keys()
 
@@ -121,10 +122,6 @@ def _in_directory(folder: Path, act: Callable[[Keys], Awaitable[T]]) -> T:
         return await act(keys)
 
     return in_directory(folder, run)
-
-
-def _client(arguments: argparse.Namespace) -> Client:
-    return Client.from_env(os.environ, url=arguments.url, token=arguments.token)
 
 
 def _check_place(arguments: argparse.Namespace) -> None:

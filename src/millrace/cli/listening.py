@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import resource
 import socket
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ DRAIN_SECONDS = 10
 KEEP_ALIVE_SECONDS = 75
 BACKLOG_CONNECTIONS = 2048
 SOCKET_FRAME_BYTES = 64 * 1024
+SOCKET_REFUSED = "ASGI callable returned without completing handshake."  # what uvicorn makes of a 401 over HTTP
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -47,6 +49,7 @@ def address_of(listener: socket.socket) -> str:
 
 def make_server(door: ASGIApp, stopping: asyncio.Event) -> uvicorn.Server:
     """Make the HTTP server, which ends once `stopping` is set."""
+    logging.getLogger("uvicorn.error").addFilter(_is_of_use)
     return _Server(
         stopping,
         uvicorn.Config(
@@ -64,6 +67,10 @@ def make_server(door: ASGIApp, stopping: asyncio.Event) -> uvicorn.Server:
             backlog=BACKLOG_CONNECTIONS,
         ),
     )
+
+
+def _is_of_use(record: logging.LogRecord) -> bool:
+    return record.msg != SOCKET_REFUSED
 
 
 class _Server(uvicorn.Server):

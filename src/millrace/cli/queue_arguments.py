@@ -6,7 +6,7 @@ from millrace import limits
 from millrace.cli.parsing import Commands, add_number, add_verb
 
 PEEK_MESSAGES = 1_000  # more than one request shows; the client turns the pages
-PRIORITIES = ("high", "normal", "low")
+PRIORITIES = ("high", "normal", "medium", "low")
 A_TIME = "a time with its offset, such as 2026-12-24T18:00:00+01:00"
 
 

@@ -10,7 +10,6 @@ from millrace.config import Settings
 from millrace.handlers import Call
 from millrace.handlers.scheduled import ScheduledController, as_scheduled_call
 from millrace.platform import App, Cron, Platform, ensure_queues
-from millrace.runtime import cron_runs
 from millrace.runtime.consumer import QueueConsumer
 from millrace.runtime.cron_runs import Trigger
 from millrace.runtime.leader import Leader
@@ -63,7 +62,7 @@ async def furnish_crons(house: House, crons: Crons, handler_seconds: float) -> l
 
 def noted(house: House, call: Call, account_id: str, program: str) -> Call:
     """Make a call whose runs are noted in the store of the house."""
-    return recorded(call, partial(cron_runs.write, house.store, house.clock, house.telemetry), account_id, program)
+    return recorded(call, house.platform.write, account_id, program)
 
 
 async def ensure_queue(platform: Platform, crons: Crons, trigger: Trigger) -> None:

@@ -34,6 +34,7 @@ from millrace.cli.scheduling import OWNER, make_scheduler
 from millrace.cli.signals import leave_behind, stop_on_signals
 from millrace.clock import Clock, clock_after
 from millrace.config import Settings, read_settings, with_secrets
+from millrace.dashboard.visits import with_visits
 from millrace.errors import ConfigurationError, StoreRefused, StoreUnavailable
 from millrace.http.app import Door
 from millrace.http.cors import with_origins
@@ -131,6 +132,7 @@ async def serve(settings: Settings, file: WranglerFile | None, *, show_key: bool
         leader = Leader(house.store, clock, OWNER)
         stack.push_async_callback(leader.resign)
         scheduler = await make_scheduler(house, settings, furniture.crons, leader)
+        newcomers = Newcomers(house, applications, scheduler, furniture.accounts, settings.handler_seconds)
         new_secret = await _first_keys(house.keys, settings)  # a start that fails tells nobody of a key
         runner = Runner(furniture.consumers, telemetry)
         if program.handlers:
@@ -140,7 +142,7 @@ async def serve(settings: Settings, file: WranglerFile | None, *, show_key: bool
         stopping = stop_on_signals(telemetry, lines)
         rooms = _Rooms(door, house.room, runner, furniture.children)
         steps = [
-            *_steps(house, runner, furniture.newcomers),
+            *_steps(house, runner, newcomers),
             *([(0.0, scheduler.step)] if furniture.crons.triggers else []),
         ]
         await _run(rooms, steps, listener, telemetry, stopping, banner, settings.cors_origins)
@@ -177,8 +179,7 @@ def _steps(house: House, runner: Runner, newcomers: Newcomers) -> list[Step]:
 
     async def notice_changes() -> None:
         await house.notice_others()
-        for consumer in await newcomers.furnish():
-            runner.add(consumer)
+        await newcomers.furnish(runner.add)
         await pushing.follow()
 
     return [
@@ -229,7 +230,8 @@ async def _run(
     origins: tuple[str, ...],
 ) -> None:
     """Serve until a signal; then stop receiving, finish, settle."""
-    server = make_server(with_origins(rooms.door, origins) if origins else rooms.door, stopping)
+    door = with_visits(rooms.door)
+    server = make_server(with_origins(door, origins) if origins else door, stopping)
     _spare_the_collector()
     rooms.runner.start(steps)
     serving = asyncio.create_task(server.serve(sockets=[listener]))

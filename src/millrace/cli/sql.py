@@ -1,12 +1,11 @@
 """`millrace d1 execute`: SQL over the published views, with the flags that wrangler has."""
 
 import argparse
-import os
 import sys
 from time import perf_counter
 
+from millrace.cli.clients import client_of
 from millrace.cli.printing import print_json, print_table, shortened
-from millrace.client.synchronous import Client
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -14,7 +13,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.write:
         arguments.refuse("the views are for reading; jobs change over /jobs, queues and messages by `queues`")
     began = perf_counter()
-    with Client.from_env(os.environ, url=arguments.url, token=arguments.token) as client:
+    with client_of(arguments) as client:
         answer = client.sql(arguments.command)
     if arguments.json:
         results = [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]

@@ -1,15 +1,12 @@
 """What can be typed about the database: `d1 execute`, `db migrate`, `db status`."""
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name
-AddServer = Callable[[argparse.ArgumentParser], None]
+from millrace.cli.parsing import Commands, add_server
 
 
-def add_d1(commands: Commands, add_server: AddServer) -> None:
+def add_d1(commands: Commands) -> None:
     """Add `d1 execute`."""
     d1 = commands.add_parser("d1", help="read the published views by SQL", description="Read the views by SQL.")
     verbs = d1.add_subparsers(title="commands", metavar="COMMAND", required=True)

@@ -80,13 +80,13 @@ def _listen(http: httpx2.Client, root: str, params: dict[str, Any], *, has_token
             if not response.headers.get("content-type", "").startswith(MEDIA_TYPE):
                 raise UnexpectedAnswer(f"{root} does not answer as a Millrace server does; is the URL right?")
             yield Event("listening")
-            yield from _events(response.iter_bytes())
+            yield from read_events(response.iter_bytes())
     except httpx2.RequestError as error:
         raise ServerUnreachable(f"{root} cannot be reached: {error or type(error).__name__}") from None
     raise ServerUnreachable(f"{root} has closed the connection")
 
 
-def _events(chunks: Iterable[bytes]) -> Iterator[Event]:
+def read_events(chunks: Iterable[bytes]) -> Iterator[Event]:
     """Read Server-Sent Events. A line ends with a newline only: texts may have other characters that end lines."""
     name, rest = "line", b""
     for chunk in chunks:

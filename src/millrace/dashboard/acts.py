@@ -10,7 +10,7 @@ from millrace.http.outgoing import PushBody, outgoing
 from millrace.http.routes import Answer
 from millrace.message import Outgoing
 from millrace.queue import Queue
-from millrace.store import RedriveFilter
+from millrace.redriving import RedriveFilter
 
 
 async def send(turn: Turn) -> Answer:

@@ -12,7 +12,7 @@ from millrace.http.routes import Answer
 from millrace.message import Backlog
 from millrace.queue import Queue
 
-SHOWN_QUEUES = 50
+SHOWN_QUEUES = 30
 SHOWN_MESSAGES = 10
 READ_MESSAGES = 100  # of each queue, to count their reasons
 
@@ -42,5 +42,5 @@ async def _look(turn: Turn, queue: Queue, queues: Sequence[Queue], backlog: Back
     sources = [other.name for other in queues if dead_letter_queue_of(other) == queue.name]
     messages = await turn.desk.broker.peek(queue, READ_MESSAGES) if backlog.count else []
     reasons = Counter(message.reason for message in messages if message.reason)
-    rows = await rows_of(turn, messages[:SHOWN_MESSAGES])
+    rows = rows_of(messages[:SHOWN_MESSAGES], {other.id: other.name for other in queues})
     return DeadLetterQueue(queue.name, sources, backlog, rows, reasons.most_common())

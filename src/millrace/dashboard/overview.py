@@ -14,7 +14,10 @@ NONE = Backlog(0, 0, 0)
 
 
 class QueueRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of the table; `dead_letters` counts what lies in the queue's dead-letter queue, None when it has none."""
+    """A line of the table; `dead_letters` counts what lies in the queue's dead-letter queue.
+
+    It is None when there is no such queue, or none that the key reaches.
+    """
 
     name: str
     consumer: str
@@ -29,7 +32,11 @@ async def show_queues(turn: Turn) -> Answer:
     """Show all queues that the key reaches."""
     queues = await turn.desk.catalog.queues(turn.account_id)
     backlogs = await turn.desk.store.backlogs(turn.account_id)
-    rows = rows_of([queue for queue in queues if turn.request.key.reaches(queue.name)], backlogs)
+    reaches = turn.request.key.reaches
+    rows = rows_of(
+        [queue for queue in queues if reaches(queue.name)],
+        {name: backlog for name, backlog in backlogs.items() if reaches(name)},
+    )
     messages = sum(row.backlog.count for row in rows)
     return turn.page(
         "queues.html",
@@ -83,5 +90,5 @@ def consumer_of(queue: Queue) -> str:
 
 
 def _dead_letters_of(queue: Queue, backlogs: Mapping[str, Backlog]) -> int | None:
-    name = dead_letter_queue_of(queue)
-    return None if name is None else backlogs.get(name, NONE).count
+    backlog = backlogs.get(dead_letter_queue_of(queue) or "")
+    return None if backlog is None else backlog.count

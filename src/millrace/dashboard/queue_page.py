@@ -1,6 +1,6 @@
 """The page of one queue: its depth, its settings, what lies in it, and the forms to act on it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -19,7 +19,10 @@ PRIORITY_WORDS = {LOW: "low", HIGH: "high"}
 
 
 class MessageRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A message as the pages show it; `origin` and `reason` where it is a dead letter."""
+    """A message as the pages show it; `origin` and `reason` where it is a dead letter.
+
+    The origin is the queue's name, or its id when it is gone or beyond the key.
+    """
 
     id: str
     ref: str
@@ -46,7 +49,7 @@ async def answer_queue(
     after_key = turn.cursor("after")
     backlog = await turn.desk.broker.backlog(queue)
     messages = await turn.desk.broker.peek(queue, SHOWN_MESSAGES, after_key)
-    rows = await rows_of(turn, messages)
+    rows = rows_of(messages, await _origins(turn, messages))
     return turn.page(
         "queue.html",
         status,
@@ -64,10 +67,15 @@ async def answer_queue(
     )
 
 
-async def rows_of(turn: Turn, messages: list[Message]) -> list[MessageRow]:
-    """Make the lines of a table of messages."""
-    queues = await turn.desk.catalog.queues(turn.account_id) if any(one.origin_queue_id for one in messages) else []
-    names = {queue.id: queue.name for queue in queues}
+async def _origins(turn: Turn, messages: Sequence[Message]) -> dict[str, str]:
+    if all(message.origin_queue_id is None for message in messages):
+        return {}
+    queues = await turn.desk.catalog.queues(turn.account_id)
+    return {queue.id: queue.name for queue in queues if turn.request.key.reaches(queue.name)}
+
+
+def rows_of(messages: Sequence[Message], names: Mapping[str, str]) -> list[MessageRow]:
+    """Make the lines of a table of messages; `names` are those of the queues that they may come from, by id."""
     return [_row(message, names) for message in messages]
 
 
@@ -83,7 +91,7 @@ def _row(message: Message, names: Mapping[str, str]) -> MessageRow:
         body=body_text(message.body, message.content_type),
         priority=PRIORITY_WORDS.get(message.priority, ""),
         ordering_key=message.ordering_key or "",
-        origin="" if origin is None else names.get(origin, "a queue that is gone"),
+        origin="" if origin is None else names.get(origin, origin),
         reason=message.reason or "",
     )
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from millrace import limits
 from millrace.clock import Clock
 from millrace.errors import InvalidInput
-from millrace.handlers.calls import contained
+from millrace.handlers.calls import contained, plainly
 from millrace.handlers.durations import StepRetries
 from millrace.handlers.ends import PermanentError, RetryLater
 from millrace.handlers.journal import StepNote
@@ -71,7 +71,7 @@ def describe(error: BaseException) -> str:
 async def _called(call: Callable[[], Any]) -> Any:
     """Call an async function, or a plain one in a thread; what that gives may be awaited, too, as a lambda's is."""
     function = getattr(call, "func", call)
-    given = call() if inspect.iscoroutinefunction(function) else await contained(asyncio.to_thread(call))
+    given = call() if inspect.iscoroutinefunction(function) else await contained(asyncio.to_thread(plainly, call))
     return await contained(given) if inspect.isawaitable(given) else given
 
 

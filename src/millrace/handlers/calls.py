@@ -100,15 +100,16 @@ def runner(function: Handler, first: str) -> Callable[[Any, Any], Awaitable[None
 
 async def _in_thread(threads: ThreadPoolExecutor, function: Handler, arguments: tuple[Any, ...]) -> None:
     """Call a plain function in a thread; if what it gives is to be awaited, as a decorator's may be, await that."""
-    result = await asyncio.get_running_loop().run_in_executor(threads, partial(_plainly, function, arguments))
+    result = await asyncio.get_running_loop().run_in_executor(threads, partial(plainly, function, *arguments))
     if inspect.isawaitable(result):
         await result
 
 
-def _plainly(function: Handler, arguments: tuple[Any, ...]) -> Any:
+def plainly(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a plain function in a thread; no future can hold a StopIteration, so its end would never be heard of."""
     try:
         return function(*arguments)
-    except StopIteration as error:  # no future can hold one, so its end would never be heard of
+    except StopIteration as error:
         raise RuntimeError("the handler raised StopIteration") from error
 
 

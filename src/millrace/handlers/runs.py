@@ -112,10 +112,7 @@ class Run:
         """
         try:
             while not running.done() and not await self._is_stuck(running):
-                changed = asyncio.ensure_future(self._changed.wait())
-                await asyncio.wait({running, changed}, return_when=asyncio.FIRST_COMPLETED)
-                changed.cancel()
-                self._changed.clear()
+                await self._change_or(running)
             if self._trouble is not None:
                 raise self._trouble
             return running.done()
@@ -127,6 +124,14 @@ class Run:
         wakes_at_ms = min(self._wakes, default=self.now_ms())
         status = "waiting" if wakes_at_ms > self.now_ms() else "queued"
         return Pause(status=status, wakes_at_ms=wakes_at_ms, steps=tuple(self._unwritten))  # type: ignore[arg-type]
+
+    async def _change_or(self, running: asyncio.Task[Any]) -> None:
+        changed = asyncio.ensure_future(self._changed.wait())
+        try:
+            await asyncio.wait({running, changed}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            changed.cancel()
+        self._changed.clear()
 
     async def _is_stuck(self, running: asyncio.Task[Any]) -> bool:
         if self._trouble is not None or self.is_fenced:

@@ -8,13 +8,14 @@ from millrace import limits
 from millrace.access.scopes import Scope
 from millrace.audit import Noted, Verdict
 from millrace.clock import iso_milliseconds
-from millrace.errors import Forbidden, InvalidRequest
-from millrace.http.desk import Desk
+from millrace.errors import InvalidRequest
+from millrace.http.desk import Desk, check_unlimited
 from millrace.http.request import Request
 from millrace.http.routes import Answer, Route
 from millrace.sql.audit import page, verify
 
 ENTRIES = 100
+SUBJECT = "the audit trail tells of all queues"
 
 
 class AuditEntry(msgspec.Struct, frozen=True):
@@ -38,7 +39,7 @@ class AuditList(msgspec.Struct, frozen=True):
 
 async def list_entries(desk: Desk, request: Request) -> Answer:
     """List what was done in the account, newest first."""
-    _check_unlimited(request)
+    check_unlimited(request, SUBJECT)
     limit = request.number("limit", ENTRIES, limits.AUDIT_ENTRIES)
     before = request.number("before", limits.PAGE, limits.PAGE)
     account_id, words = request.key.account_id, {name: _word(request, name) for name in ("act", "object", "context")}
@@ -48,7 +49,7 @@ async def list_entries(desk: Desk, request: Request) -> Answer:
 
 async def verify_chain(desk: Desk, request: Request) -> Answer:
     """Follow the chain of all accounts' entries and tell where it is broken, if it is."""
-    _check_unlimited(request)
+    check_unlimited(request, SUBJECT)
     return Answer(msgspec.json.encode(await verify(desk.store)))
 
 
@@ -65,11 +66,6 @@ def audit_entry(noted: Noted) -> AuditEntry:
         correlation_id=entry.correlation_id,
         hash=None if chained is None else chained.hex(),
     )
-
-
-def _check_unlimited(request: Request) -> None:
-    if request.key.queues is not None or request.key.tenant is not None:
-        raise Forbidden("the audit trail tells of all queues, and this key is limited; use a key without limits")
 
 
 def _word(request: Request, name: str) -> str | None:

@@ -12,7 +12,7 @@ from millrace.http.request import Request, Shape
 from millrace.http.routes import Answer, Route
 from millrace.runtime import cron_runs
 from millrace.runtime.cron import next_after
-from millrace.work import Work
+from millrace.work import Work, write
 
 
 class CronObject(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +79,7 @@ async def run_cron(desk: Desk, request: Request) -> Answer:
         run: ScheduledRun = cron_runs.fire_now(work, account_id, body.program, expression)
         return CronRun(body.program, run.cron, queue, run.scheduled_time_ms)
 
-    sent = await cron_runs.write(desk.store, desk.clock, desk.telemetry, send)
+    sent = await write(desk.store, desk.clock, desk.telemetry, send)
     return Answer(msgspec.json.encode(sent), 202)
 
 

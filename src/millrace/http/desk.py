@@ -43,6 +43,16 @@ async def queue_of(desk: Desk, request: Request) -> Queue:
     return queue
 
 
+def check_unlimited(request: Request, subject: str) -> None:
+    """Let a request pass whose key is limited to no queues and no tenant; `subject` says what it asks for.
+
+    Raises:
+        Forbidden: it is limited.
+    """
+    if request.key.queues is not None or request.key.tenant is not None:
+        raise Forbidden(f"{subject}, and this key is limited; use a key without limits")
+
+
 def check_reach(request: Request, scope: Scope | None) -> None:
     """Let a request pass whose key has the scope and belongs to the account in the path.
 

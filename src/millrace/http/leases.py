@@ -13,7 +13,6 @@ from msgspec import UNSET, Meta, UnsetType
 from millrace import limits
 from millrace.access.scopes import Scope
 from millrace.batch import check_reason
-from millrace.broker import Terms, pull_terms
 from millrace.errors import (
     BodyDoesNotFit,
     DeliveryPaused,
@@ -36,6 +35,7 @@ from millrace.runtime import window
 from millrace.runtime.waiting import Waiter
 from millrace.settlement import Ack, Outcome, Postpone, Reject, Retry
 from millrace.store import Received
+from millrace.terms import Terms, pull_terms
 
 
 class PullBody(msgspec.Struct, frozen=True):

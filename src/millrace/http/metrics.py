@@ -20,6 +20,7 @@ from millrace.message import Backlog
 
 COUNTED = {
     "message.sent": "Messages stored",
+    "message.deduplicated": "Messages not stored, because their deduplication key was known",
     "message.received": "Deliveries begun",
     "message.acked": "Messages acknowledged",
     "message.released": "Messages released for another delivery",

@@ -11,9 +11,12 @@ from millrace.bindings import priority_of
 from millrace.clock import epoch_ms, read_rfc_3339
 from millrace.errors import InvalidInput, InvalidMessage
 from millrace.http.request import Head
-from millrace.message import PRIORITIES, ContentType, Outgoing, check_json, decode_base64
+from millrace.message import NORMAL, PRIORITIES, ContentType, Outgoing, check_json, decode_base64
 
 TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+# Looking one up is quicker than asking the enumeration for it.
+CONTENT_TYPES: dict[str | None, ContentType] = {None: ContentType.JSON, **{str(one): one for one in ContentType}}
 
 Delay = Annotated[float, Meta(ge=0, le=limits.DELAY_SECONDS)]
 Time = (
@@ -44,15 +47,15 @@ def outgoing(given: PushBody, inherited: dict[str, str] | None) -> Outgoing:
     Raises:
         InvalidMessage: body, time or priority are not what they should be.
     """
-    content_type = ContentType(given.content_type or "json")
+    content_type = CONTENT_TYPES[given.content_type]
     return Outgoing(
         body=_body(bytes(given.body), content_type),
         content_type=content_type,
         delay_seconds=given.delay_seconds,
         source="http",
         headers=_merged(inherited, given.headers) if inherited and given.headers else given.headers or inherited,
-        send_at_ms=read_time("send_at", given.send_at, InvalidMessage),
-        priority=priority_of(given.priority),
+        send_at_ms=None if given.send_at is None else read_time("send_at", given.send_at, InvalidMessage),
+        priority=NORMAL if given.priority is None else priority_of(given.priority),
         ordering_key=given.ordering_key,
         dedupe_key=given.dedupe_key,
     )

@@ -15,7 +15,7 @@ from millrace.http.queues import Q, QueueName
 from millrace.http.request import Request, Shape
 from millrace.http.routes import Answer, Route
 from millrace.names import check_queue_name
-from millrace.store import RedriveFilter
+from millrace.redriving import RedriveFilter
 
 
 class RedriveBody(msgspec.Struct, frozen=True):

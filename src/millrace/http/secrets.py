@@ -5,8 +5,8 @@ import msgspec
 from millrace.access.scopes import Scope
 from millrace.access.secrets import Secret, Secrets
 from millrace.clock import iso_milliseconds
-from millrace.errors import Forbidden, InvalidInput, SecretNotFound
-from millrace.http.desk import Desk
+from millrace.errors import InvalidInput, SecretNotFound
+from millrace.http.desk import Desk, check_unlimited
 from millrace.http.request import Request, Shape
 from millrace.http.routes import Answer, Route
 
@@ -38,6 +38,7 @@ class Deleted(msgspec.Struct, frozen=True):
 
 
 PUT = Shape(SecretBody)
+SUBJECT = "secrets belong to the whole account"
 
 
 def routes(secrets: Secrets) -> list[Route]:
@@ -45,20 +46,20 @@ def routes(secrets: Secrets) -> list[Route]:
 
     async def put_secret(desk: Desk, request: Request) -> Answer:
         """Store a value under a name, in place of the one before; programs see it from their next start on."""
-        _check_unlimited(request)
+        check_unlimited(request, SUBJECT)
         body: SecretBody = PUT.read(request.body)
         secret = await secrets.put(request.key.account_id, request.params["name"], body.value)
         return Answer(msgspec.json.encode(secret_object(secret)))
 
     async def list_secrets(desk: Desk, request: Request) -> Answer:
         """List the account's secrets: names and times."""
-        _check_unlimited(request)
+        check_unlimited(request, SUBJECT)
         found = [secret_object(secret) for secret in await secrets.of_account(request.key.account_id)]
         return Answer(msgspec.json.encode(SecretList(found)))
 
     async def delete_secret(desk: Desk, request: Request) -> Answer:
         """Remove a secret."""
-        _check_unlimited(request)
+        check_unlimited(request, SUBJECT)
         await secrets.delete(request.key.account_id, request.params["name"])
         return Answer(msgspec.json.encode(Deleted(request.params["name"])))
 
@@ -74,8 +75,3 @@ def routes(secrets: Secrets) -> list[Route]:
 def secret_object(secret: Secret) -> SecretObject:
     """Show a secret."""
     return SecretObject(secret.name, iso_milliseconds(secret.created_at_ms), iso_milliseconds(secret.updated_at_ms))
-
-
-def _check_unlimited(request: Request) -> None:
-    if request.key.queues is not None or request.key.tenant is not None:
-        raise Forbidden("secrets belong to the whole account, and this key is limited; use a key without limits")

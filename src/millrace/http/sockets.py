@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from typing import Any
 
 from millrace.http.request import ASGIReceive, Head
@@ -36,7 +37,7 @@ class Line:
         """Run the route's function until it ends, the client leaves or the server stops.
 
         Raises:
-            Exception: what the function raised before it accepted.
+            Exception: what the function raised; one that has accepted is closed by `refuse`, too.
         """
         working = asyncio.ensure_future(work)
         reading, stopping = asyncio.ensure_future(self._read()), asyncio.ensure_future(closing.wait())
@@ -47,14 +48,13 @@ class Line:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        if not self._is_accepted and not working.cancelled():
+        if not working.cancelled():
             working.result()
         if reading.cancelled() or reading.result():
-            failed = not working.cancelled() and working.exception() is not None
-            await self._close(TOO_FAST if not reading.cancelled() else FAILED if failed else GOING_AWAY)
+            await self._close(GOING_AWAY if reading.cancelled() else TOO_FAST)
 
     async def refuse(self, answer: Answer, more: Sequence[tuple[bytes, bytes]]) -> None:
-        """Answer over HTTP in place of opening."""
+        """Answer over HTTP in place of opening; close what is open already."""
         if self._is_accepted:
             await self._close(FAILED)
             return
@@ -86,7 +86,8 @@ class Line:
 
     async def _close(self, code: int) -> None:
         if self._is_accepted:
-            await self._say({"type": "websocket.close", "code": code})
+            with suppress(ConnectionError):  # the client was quicker
+                await self._say({"type": "websocket.close", "code": code})
 
     async def _say(self, message: dict[str, Any]) -> None:
         try:

@@ -6,7 +6,7 @@ import msgspec
 
 from millrace.access.scopes import Scope
 from millrace.errors import InvalidInput
-from millrace.http.desk import Desk
+from millrace.http.desk import Desk, check_unlimited
 from millrace.http.request import Request, Shape
 from millrace.http.routes import Answer, Route
 from millrace.views import Rows, Views
@@ -35,6 +35,7 @@ def route(views: Views) -> Route:
 
     async def query(desk: Desk, request: Request) -> Answer:
         """Run one statement that reads the views of the key's account."""
+        check_unlimited(request, "the views show all queues")
         body: SqlBody = SQL.read(request.body)
         rows: Rows = await views.query(request.key.account_id, body.sql, body.params)
         return Answer(msgspec.json.encode(SqlAnswer(rows.columns, rows.rows, rows.is_cut)))

@@ -1,27 +1,23 @@
 """The runs of crons as rows and messages, in one transaction each: none is lost, and none is sent twice."""
 
-from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple
 
 import msgspec
 
-from millrace.clock import Clock
 from millrace.errors import CronNotFound, QueueNotFound
 from millrace.handlers.scheduled import ScheduledRun
 from millrace.message import Outgoing
 from millrace.runtime.cron import latest, next_after
 from millrace.sql import queues
-from millrace.store import Store
-from millrace.telemetry import Telemetry
 from millrace.work import Work
 
-T = TypeVar("T")
 CatchUp = Literal["latest", "skip", "all"]
 
 KEPT = 100  # runs of a cron that are remembered
 CAUGHT_UP = 100  # runs that `all` sends at most
 COUNTED = 1_000  # missed runs that are counted at most
-ON_TIME_MS = 60_000  # as long as the next one of a cron cannot be due
+MINUTE_MS = 60_000
+ON_TIME_MS = MINUTE_MS  # as long as the next one of a cron cannot be due
 
 
 class Trigger(NamedTuple):
@@ -54,33 +50,20 @@ class LastRun(NamedTuple):
     error: str | None
 
 
-async def write(store: Store, clock: Clock, telemetry: Telemetry, fn: Callable[[Work], T]) -> T:
-    """Run `fn(work)` in a transaction of its own, and tell what it has sent.
-
-    Raises:
-        StoreUnavailable: it could not be committed; nothing was changed.
-    """
-    done: list[Work] = []
-
-    def run(tx: Any) -> T:
-        done[:] = [Work(tx, clock)]
-        return fn(done[0])
-
-    result = await store.write(run)
-    for name, fields in done[0].events:
-        telemetry.emit(name, **fields)
-    return result
-
-
 def keep(work: Work, triggers: list[Trigger]) -> None:
     """Make these the crons there are; a new one is due from now on, one that is gone is forgotten with its runs."""
-    for trigger in triggers:
-        work.apply("keep_cron", (*trigger, work.now_ms))
+    add(work, triggers)
     kept = {trigger.key for trigger in triggers}
     for account_id, program, expression, _, _ in work.fetch("crons"):
         if (account_id, program, expression) not in kept:
             work.apply("delete_cron", (account_id, program, expression))
             work.apply("delete_cron_runs", (account_id, program, expression))
+
+
+def add(work: Work, triggers: list[Trigger]) -> None:
+    """Make these crons, too; a new one is due from now on."""
+    for trigger in triggers:
+        work.apply("keep_cron", (*trigger, work.now_ms))
 
 
 def fire(work: Work, trigger: Trigger, catch_up: CatchUp) -> Fired:
@@ -112,8 +95,10 @@ def fire_now(work: Work, account_id: str, program: str, expression: str) -> Sche
     _, queue = _row(work, key)
     last = work.fetch_one("last_cron_run", key)
     due_at_ms = work.now_ms if last is None else max(work.now_ms, last[0] + 1)
+    if due_at_ms % MINUTE_MS == 0:
+        due_at_ms += 1  # whole minutes belong to the expression: its own run must not find its due time taken
     _send(work, key, queue, due_at_ms)
-    work.note(account_id, "cron.run", f"cron {program}", cron=expression)
+    work.note(account_id, "cron.started", f"cron {program}", cron=expression)
     return ScheduledRun(cron=expression, scheduled_time_ms=due_at_ms)
 
 

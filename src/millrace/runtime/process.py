@@ -264,9 +264,12 @@ class HandlerProcess(asyncio.Protocol):
         try:
             self._write(answer)
         except FrameTooLarge as error:
-            self._write(
-                frames.Told(number=frame.number, error="TooLarge", sentence=f"the answer is too large: {error}")
-            )
+            self._refuse(frame.number, "TooLarge", f"the answer is too large: {error}")
+        except (TypeError, ValueError, OverflowError) as error:  # else the handler would wait for ever
+            self._refuse(frame.number, "InvalidInput", f"the answer cannot be carried to a handler: {error}")
+
+    def _refuse(self, number: int, error: str, sentence: str) -> None:
+        self._write(frames.Told(number=number, error=error, sentence=sentence))
 
     async def _carry_out(self, frame: frames.Send | frames.Count) -> Backlog:
         if isinstance(frame, frames.Count):

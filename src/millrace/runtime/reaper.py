@@ -1,10 +1,11 @@
 """The reaper: settles what lapsed for good, removes what expired, sweeps what was purged."""
 
 from millrace.audit import entry_of
-from millrace.broker import report_cleared
 from millrace.clock import Clock
 from millrace.queue import Queue
-from millrace.store import RedriveFilter, Store
+from millrace.redriving import RedriveFilter
+from millrace.reporting import tell_cleared
+from millrace.store import Store
 from millrace.telemetry import Telemetry
 
 CHUNKS_A_STEP = 50
@@ -23,12 +24,12 @@ class Reaper:
         now_ms = self._clock()
         for _ in range(CHUNKS_A_STEP):
             buried = await self._store.bury_lapsed(now_ms)
-            report_cleared(self._telemetry, buried)
+            tell_cleared(self._telemetry.emit, buried)
             if not buried:
                 break
         if now_ms >= self._expire_at_ms:
             expired, self._expire_at_ms = await self._store.expire(now_ms)
-            report_cleared(self._telemetry, expired)
+            tell_cleared(self._telemetry.emit, expired)
         for _ in range(CHUNKS_A_STEP):
             if not await self._store.sweep():
                 break

@@ -10,7 +10,7 @@ from millrace.runtime.cron_runs import CatchUp, Fired, Trigger
 from millrace.runtime.leader import Leader
 from millrace.store import Store
 from millrace.telemetry import Telemetry
-from millrace.work import Work
+from millrace.work import Work, write
 
 PAUSE_SECONDS = 1.5  # after a turn that failed
 AGAIN_MS = 10_000  # until a run that could not be sent is tried again
@@ -36,14 +36,11 @@ class Scheduler:
 
     async def prepare(self) -> None:
         """Write down what crons there are; what was due since they were last looked at is due now."""
+        await self._note(self._triggers, cron_runs.keep)
 
-        def write(work: Work) -> dict[Trigger, int | None]:
-            cron_runs.keep(work, self._triggers)
-            return {trigger: cron_runs.due_next(work, trigger) for trigger in self._triggers}
-
-        due = await cron_runs.write(self._store, self._clock, self._telemetry, write)
-        for trigger, due_at_ms in due.items():
-            self._note_due(trigger, due_at_ms)
+    async def add(self, triggers: Sequence[Trigger]) -> None:
+        """Write down crons that came later, as those of a new account do; they are due from now on."""
+        await self._note(list(triggers), cron_runs.add)
 
     async def turn(self) -> None:
         """Send what is due, if this is the leader."""
@@ -75,7 +72,7 @@ class Scheduler:
             return cron_runs.fire(work, trigger, self._catch_up)
 
         try:
-            fired = await cron_runs.write(self._store, self._clock, self._telemetry, fire)
+            fired = await write(self._store, self._clock, self._telemetry, fire)
         except StoreUnavailable:
             raise
         except Fenced:
@@ -87,6 +84,15 @@ class Scheduler:
         self._tell_of_missed(trigger, fired)
         self._note_due(trigger, fired.next_due_at_ms)
 
+    async def _note(self, triggers: list[Trigger], how: Callable[[Work, list[Trigger]], None]) -> None:
+        def note(work: Work) -> dict[Trigger, int | None]:
+            how(work, triggers)
+            return {trigger: cron_runs.due_next(work, trigger) for trigger in triggers}
+
+        due = await write(self._store, self._clock, self._telemetry, note)
+        for trigger, due_at_ms in due.items():
+            self._note_due(trigger, due_at_ms)
+
     def _note_due(self, trigger: Trigger, due_at_ms: int | None) -> None:
         self._due.pop(trigger, None)
         if due_at_ms is not None:
@@ -94,7 +100,7 @@ class Scheduler:
 
     async def _put_off(self, trigger: Trigger, error: MillraceError) -> None:
         """Tell that a run could not be sent, and try again later; a queue that is gone is made anew."""
-        self._telemetry.emit("crons.failed", **_fields(trigger), error=str(error))
+        self._telemetry.emit("cron.failed", **_fields(trigger), error=str(error))
         self._due[trigger] = self._clock() + AGAIN_MS
         if isinstance(error, QueueNotFound):
             await self._make_queue(trigger)
@@ -103,7 +109,7 @@ class Scheduler:
     def _tell_of_missed(self, trigger: Trigger, fired: Fired) -> None:
         if fired.missed:
             caught_up = len(set(fired.missed) & set(fired.sent))
-            self._telemetry.emit("crons.missed", **_fields(trigger), missed=len(fired.missed), caught_up=caught_up)
+            self._telemetry.emit("cron.missed", **_fields(trigger), missed=len(fired.missed), caught_up=caught_up)
 
 
 def _fields(trigger: Trigger) -> dict[str, str]:

@@ -46,7 +46,7 @@ class Ledger:
         ids: list[str | None] = []
         ahead: dict[str, str] = {}
         for message in messages:
-            key, found = message.dedupe_key, None
+            key, found = message.features.dedupe_key, None
             if key is not None:
                 row = self._known.get((queue_id, dedupe_hash(key)))
                 recent = row is not None and row[4] > message.sent_at_ms - window_ms
@@ -61,8 +61,9 @@ class Ledger:
 
     def note_message(self, queue_id: str, message: Stamped) -> None:
         """Let the message's deduplication key, if it has one, stand for it."""
-        if message.dedupe_key is not None:
-            self._add((queue_id, dedupe_hash(message.dedupe_key), b"", message.id, message.sent_at_ms))
+        key = message.features.dedupe_key
+        if key is not None:
+            self._add((queue_id, dedupe_hash(key), b"", message.id, message.sent_at_ms))
 
     def save(self, tx: Transaction) -> None:
         """Write what was noted, if there is anything."""

@@ -26,7 +26,8 @@ def receive(
         raise DeliveryPaused(f"Delivery of queue '{state.queue.name}' is paused (queue_delivery_paused).")
     rate = limiting.find(tx, state, now_ms)
     if rate is not None and not rate.may_take:
-        return Received(messages=[], backlog=backlog_of(tx, state), next_due_at_ms=rate.next_at_ms)
+        next_due_at_ms = _next_due_later(tx, state, rate.next_at_ms, now_ms)
+        return Received(messages=[], backlog=backlog_of(tx, state), next_due_at_ms=next_due_at_ms)
     rows = _ready(tx, state, limit, now_ms)
     if rows is None:
         return Received(messages=[], cleared=state.cleared, unfinished=True)
@@ -187,6 +188,12 @@ def _next_due(tx: Transaction, state: QueueState, now_ms: int) -> int | None:
     if state.features & RANKED:
         rows += [tx.fetch("next_due_at_level", (state.lane, level, now_ms))[0] for level in (LOW, HIGH)]
     return min((at_ms for (at_ms,) in rows if at_ms is not None and at_ms < NEVER_MS), default=None)
+
+
+def _next_due_later(tx: Transaction, state: QueueState, at_ms: int, now_ms: int) -> int | None:
+    """Give when there is something to take that may not be taken before `at_ms`; None while there is nothing."""
+    due_at_ms = now_ms if _visible(tx, state, 1, now_ms) else _next_due(tx, state, now_ms)
+    return None if due_at_ms is None else max(due_at_ms, at_ms)
 
 
 def _headers(text: str | None) -> dict[str, str] | None:

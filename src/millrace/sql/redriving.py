@@ -2,11 +2,11 @@
 
 from millrace import limits
 from millrace.audit import Entry, following
+from millrace.redriving import DeadLetter, RedriveFilter
 from millrace.sql import audit, queues
 from millrace.sql.queues import QueueState, load
 from millrace.sql.settling import Move, move
 from millrace.sql.transaction import Row, Transaction
-from millrace.store import DeadLetter, RedriveFilter
 
 
 def redrive(

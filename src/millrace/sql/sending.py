@@ -4,13 +4,14 @@ Plain messages go a short way. Those of a send in which one has a priority, an o
 those of a queue that forwards, go a longer one beside them.
 """
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from millrace.errors import BacklogFull, MillraceError
 from millrace.idempotency import Once, dedupe_hash
-from millrace.message import NORMAL, Backlog, Stamped
+from millrace.message import PLAIN, Backlog, Stamped
+from millrace.placing import Copied, Placed, Repeated, Stored
 from millrace.queue import Forward
 from millrace.sql import queues
 from millrace.sql.idempotency import Ledger
@@ -18,7 +19,6 @@ from millrace.sql.messages import backlog_of
 from millrace.sql.ordering import is_ordered
 from millrace.sql.queues import LANE_SHIFT, NEVER_MS, QueueState
 from millrace.sql.transaction import Row, Transaction
-from millrace.store import Placed, Repeated, Stored
 
 
 class Sending(msgspec.Struct, frozen=True):
@@ -29,26 +29,34 @@ class Sending(msgspec.Struct, frozen=True):
     once: Once | None = None
 
 
-def send(tx: Transaction, sendings: Sequence[Sending]) -> list[Backlog | MillraceError]:
+class _Spread(msgspec.Struct, frozen=True):
+    """Where each message of a send went that could not simply follow the first, and the copies in other queues."""
+
+    places: tuple[Placed, ...]
+    copies: tuple[Copied, ...]
+
+
+_Taken = int | _Spread | str | MillraceError  # the first key; all the places; the id that it repeats; a refusal
+
+
+def send(tx: Transaction, sendings: Sequence[Sending]) -> list[Stored | MillraceError]:
     """Store what neighbours in the inbox send, as one statement; refuse those whose queue cannot take it."""
-    featured = {number for number, sending in enumerate(sendings) if not _are_plain(sending.messages)}
-    group = _Group(tx, _borne(sendings, featured))
-    taken = [group.take(sending, is_plain=number not in featured) for number, sending in enumerate(sendings)]
+    plain = [_are_plain(sending.messages) for sending in sendings]
+    bearers = [one for one, is_plain in zip(sendings, plain, strict=True) if one.once is not None or not is_plain]
+    group = _Group(tx, Ledger(tx, _borne(bearers)))
+    taken = [group.take(sending, is_plain=is_plain) for sending, is_plain in zip(sendings, plain, strict=True)]
     backlogs = group.save()
     return [
-        found if isinstance(found, MillraceError) else _answer(backlogs[sending.queue_id], found)
+        found if isinstance(found, MillraceError) else _answer(backlogs[sending.queue_id], sending, found)
         for sending, found in zip(sendings, taken, strict=True)
     ]
-
-
-_Taken = int | tuple[Placed, ...] | str | MillraceError  # first key; each one's place; the id it repeats; a refusal
 
 
 class _Group:
     """The queues and keys of a group of sends as they change, and the rows that are written at the end."""
 
-    def __init__(self, tx: Transaction, borne: Iterable[tuple[str, bytes]]) -> None:
-        self._tx, self._ledger = tx, Ledger(tx, borne)
+    def __init__(self, tx: Transaction, ledger: Ledger) -> None:
+        self._tx, self._ledger = tx, ledger
         self._states: dict[str, QueueState | None] = {}
         self._ids: dict[tuple[str, str], str] = {}
         self._ordered: set[tuple[int, str]] = set()
@@ -57,7 +65,7 @@ class _Group:
 
     def take(self, sending: Sending, *, is_plain: bool) -> _Taken:
         """Add the rows of one caller; or refuse it, or give the id that it repeats."""
-        state = self._state(sending.queue_id)
+        state = self._states.get(sending.queue_id) or self._state(sending.queue_id)
         if state is None:
             return queues.unknown(sending.queue_id)
         if sending.once is not None:
@@ -112,9 +120,12 @@ class _Group:
             self._ledger.note_message(sending.queue_id, message)
         keys_by_queue = {name: self._place(state, name, lot) for name, lot in lots.items()}
         keys = keys_by_queue.get(state.queue.name, {})
-        return tuple(
-            Placed(first_id or message.id, keys.get(message.id, 0))
-            for message, first_id in zip(sending.messages, earlier, strict=True)
+        return _Spread(
+            tuple(
+                Placed(first_id or message.id, keys.get(message.id, 0))
+                for message, first_id in zip(sending.messages, earlier, strict=True)
+            ),
+            tuple(Copied(name, len(lot), _size(lot)) for name, lot in lots.items() if name != state.queue.name),
         )
 
     def _place(self, source: QueueState, name: str, lot: Sequence[Stamped]) -> dict[str, int]:
@@ -124,8 +135,9 @@ class _Group:
         delay_ms = None if state is source else state.queue.settings.delivery_delay * 1000
         keys: dict[str, int] = {}
         for key, message in enumerate(lot, self._first_key(state, len(lot), _size(lot))):
-            state.take_in(message.priority, message.ordering_key)
-            is_parked = message.ordering_key is not None and self._is_ordered(state, message.ordering_key)
+            features = message.features
+            state.take_in(features.priority, features.ordering_key)
+            is_parked = features.ordering_key is not None and self._is_ordered(state, features.ordering_key)
             timed = message if delay_ms is None or message.is_timed else _delayed(message, delay_ms)
             self._featured_rows.append(_featured_row(key, state.lane, timed, is_parked=is_parked))
             keys[message.id] = key
@@ -169,19 +181,20 @@ class _Group:
         return state
 
 
-def _borne(sendings: Sequence[Sending], featured: Container[int]) -> Iterator[tuple[str, bytes]]:
+def _borne(sendings: Sequence[Sending]) -> Iterator[tuple[str, bytes]]:
     """Give the queue and the hash of each key that the sends and their messages bear."""
-    for number, sending in enumerate(sendings):
+    for sending in sendings:
         if sending.once is not None:
             yield sending.queue_id, sending.once.key_hash
-        for message in sending.messages if number in featured else ():
-            if message.dedupe_key is not None:
-                yield sending.queue_id, dedupe_hash(message.dedupe_key)
+        for message in sending.messages:
+            if message.features.dedupe_key is not None:
+                yield sending.queue_id, dedupe_hash(message.features.dedupe_key)
 
 
 def _are_plain(messages: Sequence[Stamped]) -> bool:
-    for message in messages:  # written out, since every message there is comes by here
-        if message.priority != NORMAL or message.ordering_key is not None or message.dedupe_key is not None:
+    # Written out, since every message there is comes by here.
+    for message in messages:  # noqa: SIM110
+        if message.features is not PLAIN:
             return False
     return True
 
@@ -209,20 +222,23 @@ def _delayed(message: Stamped, delay_ms: int) -> Stamped:
     return msgspec.structs.replace(message, visible_at_ms=message.sent_at_ms + delay_ms)
 
 
-def _answer(backlog: Backlog, found: int | tuple[Placed, ...] | str) -> Backlog:
-    if isinstance(found, str):
-        return Repeated(backlog.count, backlog.bytes, backlog.oldest_sent_at_ms, found)
+def _answer(backlog: Backlog, sending: Sending, found: int | _Spread | str) -> Stored:
+    count, size, oldest = backlog.count, backlog.bytes, backlog.oldest_sent_at_ms
     if isinstance(found, int):
-        return Stored(backlog.count, backlog.bytes, backlog.oldest_sent_at_ms, found)
-    return Stored(backlog.count, backlog.bytes, backlog.oldest_sent_at_ms, found[0].key if found else 0, found)
+        return Stored(count, size, oldest, sending.messages[0].id, found)
+    if isinstance(found, str):
+        return Repeated(count, size, oldest, found, 0)
+    return Stored(count, size, oldest, *found.places[0], found.places, found.copies)
 
 
 def _size(messages: Sequence[Stamped]) -> int:
-    return sum(len(message.body) for message in messages)
+    return sum([len(message.body) for message in messages])
 
 
 def _overflow(state: QueueState, count: int, added_bytes: int) -> BacklogFull | None:
     settings = state.queue.settings
+    if settings.max_backlog_messages is None and settings.max_backlog_bytes is None:
+        return None
     for limit, present, added, unit in (
         (settings.max_backlog_messages, state.backlog_count, count, "messages"),
         (settings.max_backlog_bytes, state.backlog_bytes, added_bytes, "bytes"),
@@ -236,12 +252,11 @@ def _overflow(state: QueueState, count: int, added_bytes: int) -> BacklogFull | 
 
 def _row(key: int, lane: int, message: Stamped) -> Row:
     headers = msgspec.json.encode(message.headers).decode() if message.headers else None
-    kept_since_ms = message.kept_since_ms
     return (
         key,
         lane,
         message.visible_at_ms,
-        message.sent_at_ms if kept_since_ms is None else kept_since_ms,
+        message.sent_at_ms,
         message.sent_at_ms,
         message.id,
         message.content_type,
@@ -252,7 +267,11 @@ def _row(key: int, lane: int, message: Stamped) -> Row:
 
 
 def _featured_row(key: int, lane: int, message: Stamped, *, is_parked: bool) -> Row:
-    due_at_ms = message.visible_at_ms if is_parked else None
-    if is_parked:
-        message = msgspec.structs.replace(message, visible_at_ms=NEVER_MS)
-    return (*_row(key, lane, message), message.priority, message.ordering_key, due_at_ms)
+    features, due_at_ms = message.features, message.visible_at_ms
+    visible_at_ms, parked_until_ms = (NEVER_MS, due_at_ms) if is_parked else (due_at_ms, None)
+    kept_since_ms = message.sent_at_ms if features.kept_since_ms is None else features.kept_since_ms
+    told = _row(key, lane, message)[4:]
+    return (
+        key, lane, visible_at_ms, kept_since_ms, *told,
+        features.priority, features.ordering_key, parked_until_ms,
+    )  # fmt: skip

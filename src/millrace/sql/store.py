@@ -15,14 +15,16 @@ from millrace.errors import QueueNotFound
 from millrace.idempotency import Once
 from millrace.ids import NewReceipt, new_receipt
 from millrace.message import Backlog, Lease, Message, Stamped
+from millrace.placing import Stored
 from millrace.queue import Queue
+from millrace.redriving import ALL, RedriveFilter
 from millrace.settlement import Outcome, Settlement
 from millrace.sql import cleaning, idempotency, messages, queues, redriving, sending, settling
 from millrace.sql.migrate import Schema
 from millrace.sql.sending import Sending
 from millrace.sql.sqlite import SqliteDatabase
 from millrace.sql.transaction import Transaction
-from millrace.store import ALL, Cleared, IsReady, Received, RedriveFilter
+from millrace.store import Cleared, IsReady, Received
 
 T = TypeVar("T")
 
@@ -51,7 +53,7 @@ class SqlStore:
         self.read = self._database.read
         self.close = self._database.close
 
-    async def send(self, queue_id: str, messages_: Sequence[Stamped], once: Once | None = None) -> Backlog:
+    async def send(self, queue_id: str, messages_: Sequence[Stamped], once: Once | None = None) -> Stored:
         self._wake({queue_id})  # whoever waits then receives in the same transaction, behind the same fsync
         return await self._database.write_merged(sending.send, Sending(queue_id, messages_, once))
 

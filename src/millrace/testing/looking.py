@@ -15,6 +15,7 @@ from millrace.sql.transaction import Transaction
 from millrace.store import Store
 
 ALL = -1  # what SQLite takes for no limit
+LAST_TIME_MS = round(datetime(9999, 12, 31, tzinfo=UTC).timestamp() * 1000)
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,4 +69,5 @@ def _waiting(message: Message, ready_at_ms: int, names: Mapping[str, str]) -> Wa
 
 
 def _time(at_ms: int) -> datetime:
-    return datetime.fromtimestamp(at_ms / 1000, UTC)
+    """Give the time, or the last day that Python knows: what is scheduled may be due after the year 9999."""
+    return datetime.fromtimestamp(min(at_ms, LAST_TIME_MS) / 1000, UTC)

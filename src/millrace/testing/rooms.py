@@ -9,12 +9,13 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from millrace.bindings import Env
-from millrace.broker import Broker, stored_of
+from millrace.broker import Broker
 from millrace.catalog import Catalog
 from millrace.handlers import as_call
 from millrace.idempotency import Once
 from millrace.ids import NewId
-from millrace.message import Backlog, Stamped
+from millrace.message import Stamped
+from millrace.placing import Stored, fresh_of
 from millrace.platform import Platform
 from millrace.resources.outbound import Outbound
 from millrace.sql.connection import prepare
@@ -65,12 +66,12 @@ class RecordingStore(SqlStore):
         super().__init__(path, clock, new_receipt=lambda: next(receipts), chance=lambda: MIDDLE)
         self._record, self._names = record, dict[str, str]()
 
-    async def send(self, queue_id: str, messages_: Sequence[Stamped], once: Once | None = None) -> Backlog:
+    async def send(self, queue_id: str, messages_: Sequence[Stamped], once: Once | None = None) -> Stored:
         """Send, and note what was stored."""
         if queue_id not in self._names:
             self._names[queue_id] = (await self.queue(ACCOUNT, queue_id)).name
         backlog = await super().send(queue_id, messages_, once)
-        self._record.note(self._names[queue_id], stored_of(messages_, backlog))
+        self._record.note(self._names[queue_id], fresh_of(messages_, backlog))
         return backlog
 
 

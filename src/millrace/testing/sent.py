@@ -115,8 +115,8 @@ def _sent(queue: str, message: Stamped) -> Sent:
         content_type=str(message.content_type),
         delay_seconds=(message.visible_at_ms - message.sent_at_ms) / 1000,
         headers=message.headers or {},
-        priority=PRIORITY_WORDS[message.priority],
-        ordering_key=message.ordering_key,
+        priority=PRIORITY_WORDS[message.features.priority],
+        ordering_key=message.features.ordering_key,
     )
 
 

@@ -106,7 +106,7 @@ def terminate(work: Work, account_id: str, workflow: str, id: str) -> bool:
     look(work, account_id, workflow, id)
     row = work.fetch_one("terminate_workflow", {**_key(account_id, workflow, id), "now_ms": work.now_ms})
     if row is not None:
-        work.note(account_id, "workflow.terminate", f"workflow/{workflow}/{id}")
+        work.note(account_id, "workflow.terminated", f"workflow {workflow}/{id}")
     return row is not None
 
 

@@ -1,7 +1,9 @@
 """From an event to a message in a queue."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, NamedTuple, TypedDict
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
+from functools import partial
+from inspect import isawaitable
+from typing import Annotated, Any, NamedTuple, Self
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -25,11 +27,12 @@ class QueuedEvent(msgspec.Struct, frozen=True):
     metadata: Annotated[Any, OBJECT] | UnsetType = UNSET
 
 
-class Sent(TypedDict, total=False):
-    """Whether the event is in the queue, else why not."""
+class Sent(dict[str, Any]):
+    """`success`, whether the event is in the queue, else `error`. It may be awaited, as it need not be."""
 
-    success: bool
-    error: str
+    def __await__(self) -> Generator[None, None, Self]:
+        yield from ()
+        return self
 
 
 class EventEnv(NamedTuple):
@@ -38,7 +41,7 @@ class EventEnv(NamedTuple):
     EVENT_QUEUE: Any
 
 
-async def send_event_to_queue(
+def send_event_to_queue(
     env: Any,
     event_id: str,
     payload: Mapping[str, Any] | msgspec.Raw,
@@ -47,8 +50,10 @@ async def send_event_to_queue(
     *,
     timestamp: str | None = None,
     telemetry: Telemetry | None = None,
-) -> Sent:
+) -> Sent | Coroutine[Any, Any, Sent]:
     """Put an event into `env.EVENT_QUEUE` and say whether it is on disk there; never raise.
+
+    Async bindings, those of handlers, give the result when it is awaited; those of a `Client` give it at once.
 
     Args:
         env: Has the binding EVENT_QUEUE.
@@ -61,19 +66,28 @@ async def send_event_to_queue(
     """
     timestamp = timestamp or iso_milliseconds(wall_ms())
     event = QueuedEvent(event_id, payload, timestamp, UNSET if metadata is None else metadata)
+    tell = partial(_tell, telemetry, event_id=event_id, correlation_id=correlation_id, timestamp=timestamp)
     try:
-        await env.EVENT_QUEUE.send(event, headers={CORRELATION: correlation_id})
+        sending = env.EVENT_QUEUE.send(event, headers={CORRELATION: correlation_id})
     except Exception as error:  # noqa: BLE001 - the contract: a result, whatever went wrong
-        reason = str(error) if isinstance(error, MillraceError) else type(error).__name__
+        return tell(error)
+    return _awaited(sending, tell) if isawaitable(sending) else tell(None)
+
+
+async def _awaited(sending: Awaitable[object], tell: Callable[[Exception | None], Sent]) -> Sent:
+    try:
+        await sending
+    except Exception as error:  # noqa: BLE001 - as above
+        return tell(error)
+    return tell(None)
+
+
+def _tell(telemetry: Telemetry | None, error: Exception | None, **about: str) -> Sent:
+    if error is None:
         if telemetry is not None:
-            telemetry.emit(
-                "event.refused",
-                event_id=event_id,
-                error=reason,
-                correlation_id=correlation_id,
-                timestamp=timestamp,
-            )
-        return {"success": False, "error": reason}
+            telemetry.emit("event.queued", **about)
+        return Sent(success=True)
+    reason = str(error) if isinstance(error, MillraceError) else type(error).__name__
     if telemetry is not None:
-        telemetry.emit("event.queued", event_id=event_id, correlation_id=correlation_id, timestamp=timestamp)
-    return {"success": True}
+        telemetry.emit("event.refused", error=reason, **about)
+    return Sent(success=False, error=reason)

@@ -95,9 +95,9 @@ class SubscriptionRoutes:
         return (
             Route(method="POST", path=PATH, handle=self.subscribe, scope=Scope.MANAGE, takes=NEW,
                   gives=SubscriptionObject, refuses=refuses, status=201, body_limit=BODY_BYTES),
-            Route(method="GET", path=PATH, handle=self.list_event_subscriptions, scope=Scope.READ,
+            Route(method="GET", path=PATH, handle=self.list_event_subscriptions, scope=Scope.MANAGE,
                   gives=SubscriptionList),
-            Route(method="GET", path=ONE, handle=self.get_event_subscription, scope=Scope.READ,
+            Route(method="GET", path=ONE, handle=self.get_event_subscription, scope=Scope.MANAGE,
                   gives=SubscriptionObject, refuses=(SubscriptionNotFound,)),
             Route(method="DELETE", path=ONE, handle=self.unsubscribe, scope=Scope.MANAGE, gives=Deleted,
                   refuses=(SubscriptionNotFound,)),

@@ -41,14 +41,15 @@ POSTPONE_SECONDS = 3_600
 
 Id = Annotated[str, Meta(max_length=128)]
 Ids = Annotated[list[Id], Meta(max_length=IDS)]
-LeaseSeconds = Annotated[int, Meta(ge=1, le=LEASE_SECONDS_MAX)]
+# Floats, since there are clients that write 10 as 10.0.
+LeaseSeconds = Annotated[float, Meta(ge=1, le=LEASE_SECONDS_MAX, multiple_of=1)]
 
 
 class PullBody(msgspec.Struct, frozen=True, rename="camel"):
-    """How many jobs, and for how long."""
+    """How many jobs, and for how long; null asks for the default."""
 
-    max: Annotated[int, Meta(ge=1, le=PULL_JOBS_MAX)] = PULL_JOBS
-    visibility_seconds: LeaseSeconds = LEASE_SECONDS
+    max: Annotated[float, Meta(ge=1, le=PULL_JOBS_MAX, multiple_of=1)] | None = None
+    visibility_seconds: LeaseSeconds | None = None
 
 
 class AckBody(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
@@ -58,7 +59,7 @@ class AckBody(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     status: Literal["done", "failed"]
     lease_ids: Annotated[list[Id | None], Meta(max_length=IDS)] | None = None
     error: Annotated[str, Meta(max_length=ERROR_CHARACTERS)] | None = None
-    postpone_seconds: Annotated[int, Meta(ge=0, le=POSTPONE_SECONDS)] | None = None
+    postpone_seconds: Annotated[float, Meta(ge=0, le=POSTPONE_SECONDS, multiple_of=1)] | None = None
 
 
 class ExtendBody(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
@@ -156,9 +157,9 @@ class JobRoutes:
         body: PullBody = PULL.read(request.body)
         request.key.check_queue(QUEUE)
         account_id, tenant = request.key.account_id, request.key.tenant
-        lease_ms = body.visibility_seconds * 1000
+        limit, lease_ms = int(body.max or PULL_JOBS), int(body.visibility_seconds or LEASE_SECONDS) * 1000
         pulled = await write_jobs(
-            self._platform, account_id, lambda work: pulling.pull(work, account_id, body.max, lease_ms, tenant)
+            self._platform, account_id, lambda work: pulling.pull(work, account_id, limit, lease_ms, tenant)
         )
         return _answer(answers.PulledJobs([_shown(job) for job in pulled]))
 
@@ -168,7 +169,8 @@ class JobRoutes:
         request.key.check_queue(QUEUE)
         account_id, tenant = request.key.account_id, request.key.tenant
         asked = _asked(body.ids, body.lease_ids)
-        report = Report(body.status, body.error and body.error[:REASON_CHARACTERS], body.postpone_seconds)
+        postpone_seconds = None if body.postpone_seconds is None else int(body.postpone_seconds)
+        report = Report(body.status, body.error and body.error[:REASON_CHARACTERS], postpone_seconds)
         return _results(
             await write_jobs(
                 self._platform, account_id, lambda work: settling.settle(work, account_id, asked, report, tenant)
@@ -180,7 +182,7 @@ class JobRoutes:
         body: ExtendBody = EXTEND.read(request.body)
         request.key.check_queue(QUEUE)
         account_id, tenant = request.key.account_id, request.key.tenant
-        asked, lease_ms = _asked(body.ids, body.lease_ids), body.visibility_seconds * 1000
+        asked, lease_ms = _asked(body.ids, body.lease_ids), int(body.visibility_seconds) * 1000
         return _results(
             await write_jobs(
                 self._platform, account_id, lambda work: settling.extend(work, account_id, asked, lease_ms, tenant)

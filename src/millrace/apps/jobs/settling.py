@@ -53,11 +53,10 @@ def settle(work: Work, account_id: str, asked: Sequence[Asked], report: Report, 
     """
     queue_id = queue_id_of(work, account_id)
     seen = _look(work, account_id, asked, tenant)
-    claims = {one.id: claim(seen.get(one.id), one.lease_id) for one in asked}
+    claims = {one: claim(seen.get(one.id), one.lease_id) for one in asked}
     outcomes = {
         job_id: (lease, outcome_of(report, work.now_ms - seen[job_id].created_at_ms))
-        for job_id, lease in claims.items()
-        if isinstance(lease, Lease)
+        for job_id, lease in _leases(claims).items()
     }
     settlements = zip(outcomes, work.settle(queue_id, list(outcomes.values())), strict=True)
     changes = {job_id: _change(seen[job_id], end, report) for job_id, end in settlements if end is not None}
@@ -74,8 +73,8 @@ def extend(work: Work, account_id: str, asked: Sequence[Asked], lease_ms: int, t
     """
     queue_id = queue_id_of(work, account_id)
     seen = _look(work, account_id, asked, tenant)
-    claims = {one.id: claim(seen.get(one.id), one.lease_id) for one in asked}
-    leases = {job_id: lease for job_id, lease in claims.items() if isinstance(lease, Lease)}
+    claims = {one: claim(seen.get(one.id), one.lease_id) for one in asked}
+    leases = _leases(claims)
     extended = settling.extend(work.tx, queue_id, list(leases.values()), work.now_ms + lease_ms)
     still = [job_id for job_id, lease in leases.items() if lease in extended]
     changes = {job_id: Change(LEASED, seen[job_id].attempts) for job_id in still}
@@ -102,13 +101,14 @@ def claim(seen: Seen | None, lease_id: str | None) -> Lease | str:
 def outcome_of(report: Report, age_ms: int) -> Outcome:
     """Give what the engine is told of a job that was made `age_ms` ago.
 
-    A failure that only asks for time costs no attempt while the upload may still be on its way.
+    A failure that only asks for time costs no attempt while the upload may still be on its way; nor does one that asks
+    for none, since the job was not tried: however old a job, agents that stop do not use it up.
     """
     if report.status == "done":
         return Ack()
-    if report.postpone_seconds is not None and age_ms < UPLOAD_GRACE_MS:
+    if report.postpone_seconds is not None and (report.postpone_seconds == 0 or age_ms < UPLOAD_GRACE_MS):
         return Postpone(report.postpone_seconds)
-    return Retry(reason=report.error)
+    return Retry(report.postpone_seconds, report.error)
 
 
 def _look(work: Work, account_id: str, asked: Sequence[Asked], tenant: str | None) -> Mapping[str, Seen]:
@@ -117,9 +117,14 @@ def _look(work: Work, account_id: str, asked: Sequence[Asked], tenant: str | Non
     return {job_id: job for job_id, job in seen.items() if tenant in (None, job.tenant_id)}
 
 
-def _refusals(claims: Mapping[str, Lease | str], changes: Mapping[str, Change]) -> Mapping[str, str]:
-    refused = {job_id: found for job_id, found in claims.items() if job_id not in changes}
-    return {job_id: found if isinstance(found, str) else "lapsed" for job_id, found in refused.items()}
+def _leases(claims: Mapping[Asked, Lease | str]) -> Mapping[str, Lease]:
+    """Give the leases by job: an id may be there twice, once with a stale lease."""
+    return {one.id: lease for one, lease in claims.items() if isinstance(lease, Lease)}
+
+
+def _refusals(claims: Mapping[Asked, Lease | str], changes: Mapping[str, Change]) -> Mapping[Asked, str]:
+    refused = {one: found for one, found in claims.items() if isinstance(found, str) or one.id not in changes}
+    return {one: found if isinstance(found, str) else "lapsed" for one, found in refused.items()}
 
 
 def _change(seen: Seen, end: Settlement, report: Report) -> Change:
@@ -155,15 +160,16 @@ def _verdict(
     one: Asked,
     seen: Seen | None,
     changes: Mapping[str, Change],
-    refusals: Mapping[str, str],
+    refusals: Mapping[Asked, str],
     wanted: str | None,
 ) -> Verdict:
     """Say what became of one job; what was settled so before counts as settled so now."""
     if seen is None:
         return Verdict(id=one.id, ok=False, status=UNKNOWN, reason="unknown_id")
-    if one.id in changes:
+    reason = refusals.get(one)
+    if reason is None:
         return Verdict(id=one.id, ok=True, status=changes[one.id].status)
-    status, reason = status_of(work, account_id, seen), refusals[one.id]
+    status = changes[one.id].status if one.id in changes else status_of(work, account_id, seen)
     if reason == "already_settled" and status == wanted:
         return Verdict(id=one.id, ok=True, status=status)
     return Verdict(id=one.id, ok=False, status=status, reason=reason)

@@ -52,5 +52,5 @@ def outbound_to(url: str, shared: Outbound) -> Outbound:
 def _is_success(body: bytes) -> bool:
     try:
         return msgspec.json.decode(body, type=dict[str, object]).get("success") is True
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False

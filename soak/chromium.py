@@ -6,12 +6,13 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
 from websockets.sync.client import connect
 
-PROGRAM = shutil.which("chromium")
+PROGRAM = shutil.which("chromium") or "chromium"
 SECONDS = 30
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--remote-debugging-port=0", "about:blank")
 
@@ -21,7 +22,7 @@ class Chromium:
 
     def __init__(self, profile: Path) -> None:
         self._profile = profile
-        self._numbers = itertools.count(1)
+        self._numbers, self._ending = itertools.count(1), ExitStack()
         self.complaints: list[str] = []
 
     def __enter__(self) -> Self:
@@ -36,14 +37,16 @@ class Chromium:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._ending.close()
         self._process.terminate()
         self._process.wait(SECONDS)
 
     def open(self, address: str) -> None:
         self._call("Page.navigate", url=address)
+        self.until(f"location.href.startsWith({json.dumps(address)}) && document.readyState === 'complete'")
 
     def value(self, expression: str) -> Any:
-        """Give what an expression of JavaScript yields in the page, None when it fails."""
+        """Give the plain value that an expression of JavaScript yields in the page, None when it fails."""
         answer = self._call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
         return answer["result"].get("value")
 
@@ -54,7 +57,7 @@ class Chromium:
     def _connect(self) -> None:
         port_file = self._profile / "DevToolsActivePort"
         lines = _until(lambda: port_file.exists() and port_file.read_text().split(), "the browser does not start")
-        self._socket = connect(f"ws://127.0.0.1:{lines[0]}{lines[1]}", max_size=None)
+        self._socket = self._ending.enter_context(connect(f"ws://127.0.0.1:{lines[0]}{lines[1]}", max_size=None))
         self._session: str | None = None
         pages = [one for one in self._call("Target.getTargets")["targetInfos"] if one["type"] == "page"]
         attached = self._call("Target.attachToTarget", targetId=pages[0]["targetId"], flatten=True)
