@@ -22,7 +22,7 @@ def test_what_a_message_is_sent_with_is_peeked(server):
 
 def test_a_message_that_asks_for_nothing_is_peeked_as_ever(server):
     server.create_queue("plain")
-    run("queues", "send", "plain", "1", server=server)
+    run("queues", "send", "plain", "1", "--priority", "medium", server=server)
 
     [message] = run("queues", "peek", "plain", "--json", server=server).json
 

@@ -123,13 +123,6 @@ def test_without_a_key_a_refusal_says_how_to_give_one(make_client, recorded):
         client.queue("my-queue")
 
 
-def test_a_key_that_is_refused_is_told_from_one_that_is_missing(make_client, recorded):
-    recorded.replies.append(Reply(401, refusal(10000, "Authentication error")))
-
-    with pytest.raises(errors.Unauthenticated, match="the key was refused"):
-        make_client(recorded.url).queue("my-queue")
-
-
 def test_a_key_of_several_accounts_needs_to_be_told_which(make_client, recorded):
     recorded.answers["GET", "/client/v4/accounts"] = [{"id": "a"}, {"id": "b"}]
 

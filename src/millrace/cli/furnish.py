@@ -75,27 +75,39 @@ async def furnish(
     asks = other_asks(house, account_id, file, [*applications, program])
     of_file = await _load(house, settings, file, program, asks, stack)
     workflows = workflow_calls(house, account_id, [program])
-    for account in accounts:
-        for application in applications:  # before the file, which knows nothing of what an application's queue needs
-            await ensure_queues(house.platform, account, application.queues)
+    await _make_queues(house, account_id, file, program, applications, accounts)
     if file is not None:
-        await _apply(house, account_id, file)
         _warn_of_idle_crons(house, file, crons)
-    await ensure_queues(house.platform, account_id, program.queues)
     fed = await attach_handlers(house.catalog, account_id, program.handlers)
     await ensure_workflow_queues(house, account_id, of_file.workflows)
     variables = {**(secrets if file is None else file.variables), **other_bindings(file, asks)}
     env = house.platform.env(account_id, _bindings(file), variables)
     limits = {"handler_seconds": settings.handler_seconds}
     consumers = [house.consumer(account_id, name, call, env, **limits) for name, call in calls.items()]
-    own = {*calls, *of_file.queues, *map(queue_of, program.workflows)}
+    taken = {account_id: {*calls, *of_file.queues, *map(queue_of, program.workflows)}}
     for account in accounts:
-        taken = own if account == account_id else ()
-        consumers += await application_consumers(house, account, applications, limits, taken)
+        consumers += await application_consumers(house, account, applications, limits, taken.get(account, ()))
     consumers += await furnish_crons(house, crons, settings.handler_seconds)
     consumers += await workflow_consumers(house, account_id, workflows, env, limits)
     fed += await house.catalog.queues(account_id, of_file.queues) if of_file.queues else []
     return Furniture(consumers + of_file.consumers, fed, of_file.children, crons, accounts)
+
+
+async def _make_queues(
+    house: House,
+    account_id: str,
+    file: WranglerFile | None,
+    program: App,
+    applications: Sequence[App],
+    accounts: Sequence[str],
+) -> None:
+    """Make the queues of applications, file and program; the file knows nothing of what an application's queue needs."""
+    for account in accounts:
+        for application in applications:
+            await ensure_queues(house.platform, account, application.queues)
+    if file is not None:
+        await _apply(house, account_id, file)
+    await ensure_queues(house.platform, account_id, program.queues)
 
 
 class _OfFile(NamedTuple):

@@ -36,6 +36,7 @@ from millrace.http.app import Door
 from millrace.http.desk import Desk
 from millrace.http.metrics import MetricsBook
 from millrace.http.routes import Route
+from millrace.http.tail import Tail
 from millrace.platform import App, Platform
 from millrace.queue import Queue
 from millrace.resources.outbound import Outbound
@@ -98,8 +99,8 @@ class House:
             consumer_type=consumer_type,
         )
 
-    def door(self, applications: Sequence[App], book: MetricsBook, keyless: Key | None) -> Door:
-        """Make the HTTP door with every route there is."""
+    def door(self, applications: Sequence[App], book: MetricsBook, keyless: Key | None, account_id: str) -> Door:
+        """Make the HTTP door with every route there is; `account_id` is the account that the server itself belongs to."""
         desk = Desk(
             self.store,
             self.catalog,
@@ -120,6 +121,7 @@ class House:
         routes.append(sql.route(Views(self.store.path, self.clock, views)))
         routes += workflow_routes.routes(self.platform)
         routes += book.routes()
+        routes += Tail(self.telemetry, self.clock, account_id).routes()
         routes += pages.routes([*open_routes, *routes], __version__)
         routes.append(openapi.route([*open_routes, *routes], __version__))
         sessions = Sessions(self.keys, self.clock, keyless)

@@ -137,7 +137,7 @@ async def serve(settings: Settings, file: WranglerFile | None, *, show_key: bool
         runner = Runner(furniture.consumers, telemetry)
         if program.handlers:
             stack.callback(Watchdog(telemetry).stop)
-        door = house.door([*applications, program], book, _keyless(settings))
+        door = house.door([*applications, program], book, _keyless(settings), settings.account_id)
         banner = Banner(settings, address_of(listener), furniture.fed, new_secret, show_key=show_key)
         stopping = stop_on_signals(telemetry, lines)
         rooms = _Rooms(door, house.room, runner, furniture.children)

@@ -14,6 +14,7 @@ from millrace.work import Work, write
 
 PAUSE_SECONDS = 1.5  # after a turn that failed
 AGAIN_MS = 10_000  # until a run that could not be sent is tried again
+ANEW_MS = 100  # the same once its queue was made anew, by what was known of it
 
 
 class Scheduler:
@@ -104,7 +105,7 @@ class Scheduler:
         self._due[trigger] = self._clock() + AGAIN_MS
         if isinstance(error, QueueNotFound):
             await self._make_queue(trigger)
-            self._due[trigger] = self._clock()
+            self._due[trigger] = self._clock() + ANEW_MS
 
     def _tell_of_missed(self, trigger: Trigger, fired: Fired) -> None:
         if fired.missed:
