@@ -8,7 +8,7 @@ import msgspec
 
 from millrace import limits
 from millrace.errors import InvalidMessage
-from millrace.message import Outgoing
+from millrace.message import NORMAL, Outgoing
 
 KEY = re.compile(f"[ -~]{{1,{limits.IDEMPOTENCY_KEY_CHARACTERS}}}")
 
@@ -38,6 +38,8 @@ def make_once(key: str, messages: Sequence[Outgoing], delay_seconds: float | Non
         content.update(message.body)
         if message.send_at_ms is not None:
             content.update(b"\n@%d" % message.send_at_ms)
+        if message.priority != NORMAL or message.ordering_key is not None or message.dedupe_key is not None:
+            content.update(repr((message.priority, message.ordering_key, message.dedupe_key)).encode())
     return Once(key_hash=sha256(key.encode()).digest(), content_hash=content.digest())
 
 

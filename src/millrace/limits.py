@@ -11,6 +11,7 @@ REQUEST_BYTES = 4 * 1024 * 1024
 HEAD_BYTES = 64 * 1024
 SMALL_REQUEST_BYTES = 64 * 1024  # for routes that take no body
 JSON_DEPTH = 256
+SLOWEST_BYTES_PER_SECOND = 1_000  # of a body that is streamed
 REQUEST_SECONDS = 30  # a body that has not arrived by then is given up
 
 DELAY_SECONDS = 86_400

@@ -49,7 +49,7 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     dedupe_key: str | None = None
 
 
-class Features(msgspec.Struct, frozen=True):
+class Features(msgspec.Struct, frozen=True, gc=False):  # it holds no containers; so the collector skips Stamped, too
     """What a message has beyond its body and its times. Retention counts from `kept_since_ms`, None from its sending."""
 
     kept_since_ms: int | None = None
@@ -153,7 +153,7 @@ def check_features(message: Outgoing) -> None:
     if message.send_at_ms is not None:
         check_time("send_at_ms", message.send_at_ms)
         if message.delay_seconds is not None:
-            raise InvalidMessage("send_at_ms and delay_seconds are both given; expected one of them")
+            raise InvalidMessage("send_at and delay_seconds are both given; expected one of them")
     if message.priority != NORMAL and message.priority not in (LOW, HIGH):
         raise InvalidMessage(f"priority is {shown(message.priority)}; expected {LOW}, {NORMAL} or {HIGH}")
     if message.ordering_key is not None:
@@ -178,6 +178,8 @@ def check_headers(headers: dict[str, str]) -> None:
     Raises:
         InvalidMessage: one is not like that, or they are more than 32 or 8,192 bytes. Values are not shown.
     """
+    if not isinstance(headers, dict):
+        raise InvalidMessage(f"headers are {shown(headers)}; expected a dict of names and values")
     for name, value in headers.items():
         if not isinstance(name, str) or HEADER_NAME.fullmatch(name) is None:
             raise InvalidMessage(f"header name {shown(name)} is not valid; expected 1 to 64 letters, digits or '-'")

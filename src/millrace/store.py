@@ -136,7 +136,7 @@ class Store(Protocol):
     ) -> list[bool]:
         """Remove messages by (key, id) that are scheduled, and say which were.
 
-        Scheduled is what is due in the future or waits behind another of its ordering key, and is under no lease.
+        Scheduled is what is due in the future or waits behind another of its ordering key, and was never delivered.
         """
         ...
 

@@ -76,6 +76,7 @@ def test_what_is_no_job_stays_where_it_was(tenant: Tenant, there: Client, queue:
 
 
 def test_nothing_is_acknowledged_that_is_not_here(tenant: Tenant, there: Client, queue: str) -> None:
+    """S2-55."""
     _send(there, queue, _job(tenant, "a"))
     away = EdgeJobClient(EdgeConfig(base_url="http://127.0.0.1:9", api_token="token"), retries=NONE)
 
@@ -86,6 +87,7 @@ def test_nothing_is_acknowledged_that_is_not_here(tenant: Tenant, there: Client,
 
 
 def test_one_agent_empties_both_queues(tenant: Tenant, there: Client, queue: str, tmp_path: Path) -> None:
+    """S2-55."""
     (tmp_path / "mine.py").write_text(PIPELINE)
     _send(there, queue, *[_job(tenant, f"there-{number}") for number in range(100)])
     tenant.add(*[f"here-{number}" for number in range(5)])
@@ -101,6 +103,7 @@ def test_one_agent_empties_both_queues(tenant: Tenant, there: Client, queue: str
 
 
 def test_messages_go_over_the_bridge_as_they_are_and_back_again(tenant: Tenant, tmp_path: Path) -> None:
+    """S2-55."""
     name = a_name()
     bodies = [({"order": 7}, "json"), ("text", "text"), (b"\x00\xff", "bytes")]
     with Server(tmp_path / "data") as server, Client(server.url, KEY) as here, Client(tenant.server.url, KEY) as there:

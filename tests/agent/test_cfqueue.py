@@ -8,6 +8,7 @@ from tests.support import KEY, Server
 
 
 def test_the_old_client_pulls_acknowledges_and_retries(jobs_server: Server) -> None:
+    """S2-38, X15."""
     queue_id = jobs_server.create_queue(a_name(), consumer=PULL)
     for number in (1, 2):
         jobs_server.v4("POST", f"/queues/{queue_id}/messages", {"body": {"a": number}})
@@ -25,6 +26,7 @@ def test_the_old_client_pulls_acknowledges_and_retries(jobs_server: Server) -> N
 
 
 def test_the_old_client_says_that_it_is_deprecated_where_it_is_used() -> None:
+    """S2-38."""
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         CloudflareQueue("account", "0" * 32, "token")

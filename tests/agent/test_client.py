@@ -24,6 +24,7 @@ def _sent(server: HTTPServer) -> list[Any]:
 
 
 def test_a_pull_carries_token_batch_size_and_visibility(httpserver: HTTPServer) -> None:
+    """S2-26, S2-27, S2-36."""
     bearer = {"Authorization": "Bearer the-token"}
     httpserver.expect_request("/jobs/pull", "POST", headers=bearer).respond_with_json({"jobs": [JOB]})
 
@@ -36,6 +37,7 @@ def test_a_pull_carries_token_batch_size_and_visibility(httpserver: HTTPServer) 
 
 
 def test_an_ack_says_what_became_of_jobs(httpserver: HTTPServer) -> None:
+    """S2-28."""
     results = [{"id": "a", "ok": True, "status": "done"}, {"id": "b", "ok": False, "reason": "unknown_id"}]
     httpserver.expect_request("/jobs/ack", "POST").respond_with_json({"success": True, "results": results})
 
@@ -72,6 +74,7 @@ def test_a_job_that_is_added_again_after_a_lost_answer_has_the_same_key(httpserv
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503])
 def test_a_server_that_is_busy_or_broken_is_asked_again(httpserver: HTTPServer, status: int) -> None:
+    """S2-29."""
     pauses: list[float] = []
     for _ in range(3):
         httpserver.expect_ordered_request("/jobs/pull").respond_with_data("", status=status)
@@ -92,6 +95,7 @@ def test_what_the_server_asks_for_is_the_pause(httpserver: HTTPServer) -> None:
 
 
 def test_a_token_that_is_refused_is_not_tried_again(httpserver: HTTPServer) -> None:
+    """S2-29."""
     httpserver.expect_request("/jobs/pull").respond_with_json({"error": {"code": "UNAUTHORIZED", "message": "no"}}, 401)
 
     with pytest.raises(Unauthenticated):

@@ -46,6 +46,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 def test_an_agent_without_what_it_needs_names_it_and_ends_with_2(
     run: Any, capsys: pytest.CaptureFixture[str], environ: dict[str, str], named: list[str]
 ) -> None:
+    """S2-35."""
     with pytest.raises(SystemExit) as ended:
         run(**environ)
 
@@ -68,6 +69,7 @@ def test_the_flag_for_cloudflares_queue_needs_its_variables(
 
 
 def test_the_settings_are_shown_without_secrets(run: Any, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """S2-32, S2-33, S2-23."""
     secrets = dict.fromkeys(("R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY"), "hush-r2")
     code = run(
         "--show-config", **EDGE, **secrets, R2_ENDPOINT="https://r2.example", R2_BUCKET="uploads", GOOGLE_API_KEY="hush-g",
@@ -85,6 +87,7 @@ def test_the_settings_are_shown_without_secrets(run: Any, capfdbinary: pytest.Ca
 
 
 def test_a_note_names_variables_of_before(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """S2-37, X15."""
     code = run("--show-config", **EDGE, CF_API_TOKEN="x", QUEUE_PULL_URL="x")
 
     assert code == 0
@@ -127,6 +130,7 @@ def _names(text: str) -> set[str]:
 
 
 def test_the_example_of_an_environment_has_every_variable_of_the_agent_and_no_other() -> None:
+    """S2-39."""
     environ = Asked(**EDGE)
     load_config(environ)
 

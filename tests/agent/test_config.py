@@ -18,6 +18,7 @@ R2 = {
 
 
 def test_two_variables_are_enough() -> None:
+    """S2-58, X16."""
     config = load_config(EDGE)
 
     assert (config.base_url, config.api_token) == ("http://127.0.0.1:8787", "the-token")
@@ -28,6 +29,7 @@ def test_two_variables_are_enough() -> None:
 
 @pytest.mark.parametrize("group", [EDGE, GATEWAY, R2], ids=["edge", "gateway", "r2"])
 def test_each_missing_variable_of_a_group_is_named(group: dict[str, str]) -> None:
+    """S2-35."""
     for name in group:
         for value in ("", "  ", None):
             environ = {key: text for key, text in {**EDGE, **group, name: value}.items() if text is not None}
@@ -58,6 +60,7 @@ def test_a_wrong_value_is_refused_by_its_name(name: str, value: str) -> None:
 
 
 def test_variables_of_before_are_told_of_and_not_needed() -> None:
+    """S2-37."""
     assert load_config({**EDGE, **dict.fromkeys(REMOVED, "x")}).unused == REMOVED
 
 

@@ -23,6 +23,7 @@ def _provider(url: str, pauses: list[float] | None = None) -> GeminiProvider:
 
 @pytest.mark.parametrize("path", ["", "/v1/account/gateway/google-ai-studio", "/v1beta"])
 def test_a_summary_and_an_embedding_are_asked_for_with_the_key_in_a_header(httpserver: HTTPServer, path: str) -> None:
+    """S2-32, S2-33, S2-34."""
     root, key = path.removesuffix("/v1beta"), {"x-goog-api-key": KEY}
     httpserver.expect_request(root + CHAT, "POST", headers=key).respond_with_json(SUMMARY)
     httpserver.expect_request(root + EMBED, "POST", headers=key).respond_with_json(EMBEDDING)

@@ -35,6 +35,7 @@ def _paste(script: str, folder: Path, environ: dict[str, str]) -> str:
 
 
 def test_an_upload_is_pending_and_then_done_with_its_result(tenant: Tenant, tmp_path: Path) -> None:
+    """S2-25, S2-53."""
     (tmp_path / "report.md").write_text("Water runs. Wheels turn.")
     environ = _environ(JWT_SECRET=tenant.config.api_token, MILLRACE_URL=tenant.server.url)
     upload, look = (

@@ -108,6 +108,7 @@ async def test_a_pipeline_that_wants_to_end_the_agent_only_fails(tenant: Tenant,
 async def test_an_upload_that_is_late_costs_no_attempt(
     tenant: Tenant, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """X63."""
     monkeypatch.setattr(verdict, "MISSING_SECONDS", 0)
     file = tmp_path / "a.txt"
     file.write_text("here at last")
@@ -130,6 +131,7 @@ async def test_an_upload_that_is_late_costs_no_attempt(
 
 
 async def test_a_job_of_three_leases_length_is_done_once(tenant: Tenant) -> None:
+    """S2-31."""
     [job_id] = tenant.add("run")
     began: list[int] = []
 
@@ -147,6 +149,7 @@ async def test_a_job_of_three_leases_length_is_done_once(tenant: Tenant) -> None
 
 
 async def test_a_stop_lets_the_present_job_end_and_gives_the_others_back_without_an_attempt(tenant: Tenant) -> None:
+    """S2-30."""
     ids = tenant.add("a", "b", "c")
     began, may_end = threading.Event(), threading.Event()
 

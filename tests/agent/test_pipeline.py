@@ -53,6 +53,7 @@ def test_a_graph_that_goes_in_circles_ends_all_the_same() -> None:
 
 
 def test_the_pipeline_finds_the_same_with_either_runner(make_runner: Callable[..., Callable[[State], State]]) -> None:
+    """S2-30."""
     process = make_process(make_runner(make_graph(Offline())))
 
     found = process(JOB, lambda: Content(body=b"Mills turn. Water runs.", content_type="text/plain"))

@@ -67,6 +67,7 @@ def gemini(httpserver: HTTPServer) -> dict[str, str]:
 def test_an_upload_in_a_bucket_becomes_text_summary_and_embedding(
     tmp_path: Path, gemini: dict[str, str], httpserver: HTTPServer
 ) -> None:
+    """S2-19, S2-20, S2-34, S2-53."""
     file = tmp_path / "report.pdf"
     file.write_bytes(make_pdf("A mill race brings water to the wheel."))
     with serve_bucket() as bucket, Server(tmp_path / "data", environ={"JWT_SECRET": SECRET, **_r2(bucket)}) as server:
@@ -100,6 +101,7 @@ def test_two_variables_in_a_file_are_enough_for_an_agent(tenant: Tenant, tmp_pat
 
 
 def test_nothing_is_lost_when_an_agent_is_killed_in_the_middle(tenant: Tenant, tmp_path: Path) -> None:
+    """S2-30, S2-45."""
     (tmp_path / "blocking.py").write_text(BLOCKING)
     tenant.add(*[f"run-{number}" for number in range(5)])
     edge = _edge(tenant, VISIBILITY_TIMEOUT="1", BATCH_SIZE="2")
@@ -117,6 +119,7 @@ def test_nothing_is_lost_when_an_agent_is_killed_in_the_middle(tenant: Tenant, t
 
 
 def test_a_server_that_is_away_for_a_while_in_the_middle_of_a_job_loses_nothing(tmp_path: Path) -> None:
+    """S2-29."""
     (tmp_path / "blocking.py").write_text(BLOCKING)
     with Server(tmp_path / "data", environ={"JWT_SECRET": SECRET}) as server:
         tenant = Tenant(server)
@@ -135,6 +138,7 @@ def test_a_server_that_is_away_for_a_while_in_the_middle_of_a_job_loses_nothing(
 
 
 def test_a_signal_ends_an_idle_agent_at_once_and_well(tenant: Tenant, tmp_path: Path) -> None:
+    """S2-30."""
     with AgentProcess(tmp_path, **_edge(tenant)) as agent:
         wait_until(lambda: agent.told("agent.started") != [], 15, "the agent does not start")
 

@@ -12,6 +12,7 @@ def _text(body: bytes, content_type: str = "", key: str = "uploads/acme/run-1/fi
 
 
 def test_a_pdf_gives_the_text_of_its_pages() -> None:
+    """S2-20."""
     text = _text(make_pdf("The first page", "The second page"), "application/pdf")
 
     assert text == "The first page\n\nThe second page"

@@ -6,6 +6,7 @@ from millrace.errors import InvalidInput, ObjectNotFound, Overloaded, ServerFail
 
 
 def test_an_upload_that_is_not_there_yet_comes_again_in_five_seconds_without_an_attempt() -> None:
+    """X63."""
     verdict = verdict_of(ObjectNotFound("no object has the key 'x'"))
 
     assert verdict == Verdict(status="failed", error="upload not there yet", postpone_seconds=5)
@@ -31,6 +32,7 @@ def test_the_sentence_of_an_error_is_cut() -> None:
 
 
 def test_pauses_grow_up_to_five_seconds_until_there_is_something() -> None:
+    """S2-56."""
     idle = Idle(lambda: 1.0)
 
     assert [idle.next_seconds() for _ in range(7)] == [0.25, 0.5, 1, 2, 4, 5, 5]

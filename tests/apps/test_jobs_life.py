@@ -303,6 +303,19 @@ async def test_a_tenants_agent_gets_that_tenants_jobs_only_and_touches_no_others
     assert await rooms.settle("done", mine[0], tenant="acme") == [(True, "done", None)]
 
 
+async def test_a_tenants_pull_keeps_to_the_rate_limit_of_the_queue(rooms):
+    for number in range(5):
+        await rooms.add(f"run-{number}")
+    given = {"type": "http_pull", "settings": {"rate_limit": {"messages": 2, "per_seconds": 60}}}
+    await rooms.platform.catalog.set_consumer(ACCOUNT, (await rooms.queue()).id, given)
+
+    counts = [len(await rooms.pull(limit=1, tenant=tenant)) for tenant in ("acme", None, "acme")]
+    rooms.clock.advance(60)
+
+    assert counts == [1, 1, 0]
+    assert len(await rooms.pull(tenant="acme")) == 2
+
+
 async def test_a_tenants_jobs_fail_by_the_same_rule(rooms):
     """S2-57, X09."""
     job = await rooms.add()

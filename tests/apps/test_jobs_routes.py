@@ -136,6 +136,7 @@ def test_the_queue_of_jobs_is_an_ordinary_one_with_the_settings_that_are_promise
         {"runId": "x" * 129},
         {"r2Key": "x" * 1025},
         {"runId": "nul\x00"},
+        {"runId": ".."},
     ],
     ids=str,
 )

@@ -262,6 +262,15 @@ def test_a_producer_does_not_read_uploads(server):
     assert_refusal(server.call("GET", "/uploads/x/content", key=producer), 403, "FORBIDDEN")
 
 
+ODD_ANSWERS = {
+    "list": "[]",
+    "page": "<html>",
+    "deep": '{"success": true, "a": ' + "[" * 50_000,
+    "text": '{"success": "true"}',
+    "bytes": b"\xff",
+}
+
+
 @pytest.fixture(scope="module")
 def turnstile(tmp_path_factory):
     """A server with Turnstile, and the siteverify that it asks: it likes one token."""
@@ -269,6 +278,10 @@ def turnstile(tmp_path_factory):
         siteverify.expect_request(
             "/siteverify", method="POST", data="secret=site-secret&response=good"
         ).respond_with_json({"success": True})
+        for token, answer in ODD_ANSWERS.items():
+            siteverify.expect_request("/siteverify", data=f"secret=site-secret&response={token}").respond_with_data(
+                answer
+            )
         siteverify.expect_request("/siteverify").respond_with_json({"success": False, "error-codes": ["invalid"]})
         environ = {
             "TURNSTILE_SECRET": "site-secret",
@@ -292,14 +305,13 @@ def test_with_turnstile_a_good_token_stands_for_a_key(turnstile):
     assert replies[0].json["uploadUrl"].startswith("https://jobs.example.com/uploads/")
 
 
-@pytest.mark.parametrize(
-    "form", [{}, {"turnstileToken": ""}, {"turnstileToken": "bad"}, {"turnstileToken": "x" * 2049}]
-)
-def test_with_turnstile_a_missing_or_bad_token_is_refused(turnstile, form):
+@pytest.mark.parametrize("token", [None, "", "bad", "x" * 2049, *ODD_ANSWERS])
+def test_with_turnstile_a_missing_or_bad_token_is_refused(turnstile, token):
     """S2-22."""
     server, _ = turnstile
+    form = {**ANNOUNCED, "turnstileToken": token}
 
-    assert_refusal(server.call("POST", "/uploads/create", {**ANNOUNCED, **form}, key=None), 403, "FORBIDDEN")
+    assert_refusal(server.call("POST", "/uploads/create", form, key=None), 403, "FORBIDDEN")
     assert "site-secret" not in server.text
 
 

@@ -45,7 +45,8 @@ def test_a_refusal_has_its_class_status_and_code(asking, recorded, status, code,
     assert type(error) is kind
     assert (error.status, error.code) == (status, code)
     assert (error.correlation_id, error.retry_after) == ("c-1", 7)
-    assert str(error) == f"as it is [code: {code}]"
+    assert str(error).startswith("as it is")
+    assert str(error).endswith(f"[code: {code}]")
 
 
 def test_a_refusal_under_a_status_of_success_is_one(asking, recorded):
@@ -123,6 +124,13 @@ def test_without_a_key_a_refusal_says_how_to_give_one(make_client, recorded):
         client.queue("my-queue")
 
 
+def test_a_key_that_is_refused_is_told_from_one_that_is_missing(make_client, recorded):
+    recorded.replies.append(Reply(401, refusal(10000, "Authentication error")))
+
+    with pytest.raises(errors.Unauthenticated, match="the key was refused"):
+        make_client(recorded.url).queue("my-queue")
+
+
 def test_a_key_of_several_accounts_needs_to_be_told_which(make_client, recorded):
     recorded.answers["GET", "/client/v4/accounts"] = [{"id": "a"}, {"id": "b"}]
 
@@ -181,6 +189,14 @@ def test_a_delay_that_json_has_not_is_refused_before_anything_is_sent(make_clien
     ):
         with pytest.raises(errors.InvalidMessage, match="expected 0 to 86400"):
             call()
+
+    assert recorded.asked == []
+
+
+@pytest.mark.parametrize("rate", [float("nan"), float("inf")])
+def test_a_rate_that_json_has_not_does_not_mean_all_at_once(make_client, recorded, rate):
+    with pytest.raises(errors.InvalidInput, match="expected a finite number"):
+        make_client(recorded.url).redrive("my-queue", per_second=rate)
 
     assert recorded.asked == []
 

@@ -60,7 +60,7 @@ class Model:
         return sorted(due, key=lambda m: m["due"] - m["priority"] * HEAD_START_MS)  # ties stay in order of arrival
 
     def scheduled(self, where, now):
-        return [m for m in self.of(where) if m["lease"] is None and (m["parked"] or m["due"] > now)]
+        return [m for m in self.of(where) if m["lease"] is None and not m["tries"] and (m["parked"] or m["due"] > now)]
 
     def lease(self, m, lease, now, lease_ms):
         m["tries"] += 1

@@ -27,6 +27,7 @@ async def test_headers_travel_as_they_are_written(store, clock):
         ({"é": "x"}, "header name"),
         ({"a" * 65: "x"}, "header name"),
         ({7: "x"}, "header name 7"),
+        ([("a", "x")], "expected a dict of names and values"),
         ({"a": "x\ny"}, "the value of header a "),
         ({"a": "x\r"}, "the value of header a "),
         ({"a": "\x00"}, "the value of header a "),

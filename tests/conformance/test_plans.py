@@ -7,11 +7,9 @@ from tests.conformance.conftest import make_sqlite
 from tests.conformance.made import Bench
 
 MEANT = {
-    "ready": "messages_ready (lane=? AND visible_at_ms<?)",
-    "ready_with_features": "messages_ready (lane=? AND visible_at_ms<?)",
-    "ready_at_level": "messages_ranked (lane=? AND priority=? AND visible_at_ms<?)",
-    "next_due": "messages_ready (lane=? AND visible_at_ms>?)",
-    "next_due_at_level": "messages_ranked (lane=? AND priority=? AND visible_at_ms>?)",
+    "ready": "messages_ready (lane=? AND priority=? AND visible_at_ms<?)",
+    "ready_at_level": "messages_ready (lane=? AND priority=? AND visible_at_ms<?)",
+    "next_due": "messages_ready (lane=? AND priority=? AND visible_at_ms>?)",
     "is_ordered": "messages_ordered (lane=? AND ordering_key=?)",
     "free_next": "messages_ordered (lane=? AND ordering_key=?)",
     "lapsed_last": "messages_last (visible_at_ms<?)",

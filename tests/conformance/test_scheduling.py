@@ -97,12 +97,13 @@ async def test_what_is_under_a_lease_or_due_is_not_cancelled(store, clock):
     assert await bench.settle(taken, Ack()) is not None
 
 
-async def test_a_message_that_waits_for_its_retry_can_be_cancelled(store, clock):
+async def test_a_message_that_was_delivered_and_waits_for_its_retry_is_not_scheduled(store, clock):
     bench = await Bench.set_up(store, clock)
     (ref,) = await bench.put(b"1")
     await bench.retry((await bench.receive())[0], delay_seconds=60)
 
-    assert await store.cancel(bench.queue.id, [ref], clock()) == [True]
+    assert await store.cancel(bench.queue.id, [ref], clock()) == [False]
+    assert await store.reschedule(bench.queue.id, ref, clock() + 1000, clock()) is False
 
 
 async def test_a_queue_cancels_only_its_own_messages(store, clock):

@@ -16,7 +16,7 @@ from tests.support import KEY, Server
 HOWTO = DOCS / "howto"
 SAID = re.compile(r"print\(.*\)  # (.*)$|^# (.*)$", re.MULTILINE)
 PAGES = ("priority", "schedule", "deduplication", "ordering", "rate-limits", "headers", "fan-out", "dead-letters")
-THERE = {"priority": "mails", "dead-letters": "orders-dlq"}  # what the commands of a page expect to be there
+THERE = {"dead-letters": "orders-dlq"}  # what the commands of a page expect to be there
 
 
 @pytest.fixture

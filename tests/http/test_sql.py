@@ -138,7 +138,9 @@ def test_large_answers_are_cut_and_say_so(server):
 
 
 def test_answers_of_many_bytes_are_cut_too(server):
-    texts = "with recursive n(x) as (select 1 union all select x + 1 from n limit 50) select hex(zeroblob(500000)) from n"
+    texts = (
+        "with recursive n(x) as (select 1 union all select x + 1 from n limit 50) select hex(zeroblob(500000)) from n"
+    )
 
     answer = ask(server, texts).json
 

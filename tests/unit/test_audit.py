@@ -265,6 +265,10 @@ def test_a_hash_covers_what_went_before_the_number_and_every_field() -> None:
     assert len(hashes) == 3
 
 
+CUT_WITH_ITS_HEAD = (
+    "delete from audit where number > 7; "
+    "update audit_head set number = 7, hash = (select hash from audit where number = 7)"
+)
 TAMPERINGS = [
     # by hand, in a trail of ten of which the last two are not chained; the first bad number, the word that tells
     ("update audit set act = 'thing.undone' where number = 4", 4, "changed"),
@@ -278,6 +282,7 @@ TAMPERINGS = [
     ("delete from audit where number = 9", 9, "missing"),
     ("delete from audit where number > 7", 8, "missing"),
     ("delete from audit", 1, "missing"),
+    (CUT_WITH_ITS_HEAD, 8, "missing"),
     ("update audit set number = -1 where number = 8", 1, "put in"),
     ("insert into audit select 0, account_id, 1, '', '', '', '{}', '', hash from audit where number = 1", 1, "put in"),
     ("update audit_head set hash = zeroblob(32)", 9, "head"),

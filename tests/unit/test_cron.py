@@ -2,6 +2,7 @@
 
 import calendar
 from datetime import UTC, datetime, timedelta
+from functools import cache
 
 import pytest
 from hypothesis import given, settings
@@ -152,6 +153,7 @@ weekdays = field(1, 7, DAY_NAMES) | st.builds("{}{}".format, st.integers(1, 7), 
 expressions = st.builds("{} {} {} {} {}".format, field(0, 59), field(0, 23), days, field(1, 12, MONTH_NAMES), weekdays)
 
 
+@cache
 def in_field(text: str, value: int, low: int, high: int, names: tuple[str, ...] = ()) -> bool:
     """Say by walking from the first value to the last whether one is met."""
 

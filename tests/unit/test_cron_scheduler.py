@@ -122,6 +122,7 @@ async def test_a_queue_that_was_deleted_is_made_again(stage):
 
     stage.clock.advance(30)
     await scheduler.turn()
+    stage.clock.advance(0.1)
     await scheduler.turn()
 
     assert await stage.sent() == ["01 23:59"]

@@ -7,12 +7,13 @@ import pytest
 
 from millrace import limits
 from millrace.bindings import make_outgoing
-from millrace.errors import ConfigurationError, InvalidInput, WorkflowNotFound
+from millrace.errors import ConfigurationError, InvalidInput, StoreUnavailable, WorkflowNotFound
 from millrace.handlers import PermanentError, RetryLater
 from millrace.handlers.journal import Pause, StepNote
 from millrace.handlers.steps import StepFailed
 from millrace.handlers.workflow import workflow_handler
 from millrace.workflows import instances
+from millrace.workflows.queues import queue_of
 from tests.unit.workflow_stage import ACCOUNT, NAME, staged
 
 
@@ -354,6 +355,25 @@ async def test_an_instance_that_is_terminated_in_the_middle_of_a_step_goes_no_fu
         instance, left = await stage.look("one"), await stage.deliver()
 
     assert (instance.status, instance.steps, calls, left) == ("terminated", (), [], None)
+
+
+async def test_a_store_that_cannot_write_costs_an_instance_no_attempt(tmp_path, monkeypatch):
+    async def run(event, step):
+        return await step.do("one", lambda: 1)
+
+    async def full(*arguments):
+        raise StoreUnavailable("the disk is full")
+
+    async with staged(run, tmp_path) as stage:
+        with monkeypatch.context() as patched:
+            patched.setattr(stage.journal, "note", full)
+            await stage.run()
+            queue = await stage.platform.catalog.queue_named(ACCOUNT, queue_of(NAME))
+            (waiting,) = await stage.platform.store.peek(queue.id, 1, stage.clock())
+        stage.clock.advance(1)
+        done = await stage.deliver()
+
+    assert (waiting.attempts, done.status) == (0, "complete")
 
 
 async def test_an_instance_whose_process_ends_again_and_again_is_given_up(tmp_path):

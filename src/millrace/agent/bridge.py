@@ -75,7 +75,7 @@ class Bridge:
         try:
             self._deliver(delivery)
         except (*UNREADABLE, InvalidInput, TooLarge, Conflict) as error:
-            self._telemetry.emit("bridge.refused", queue=self._queue, message=delivery.id, reason=str(error))
+            self._telemetry.emit("bridge.refused", queue=self._queue, id=delivery.id, reason=str(error))
             return False
         return True
 

@@ -84,7 +84,7 @@ class House:
                 last = present
             return _target(last)
 
-        pusher = Pusher(self.outbound, self.telemetry, wall_ms, target)
+        pusher = Pusher(self.outbound, self.telemetry, wall_ms, target, account_id=queue.account_id)
         return QueueConsumer(feed, pusher.call, self.telemetry, slots=pusher)
 
     def feed(self, account_id: str, queue_name: str, consumer_type: str = "worker") -> QueueFeed:
@@ -113,14 +113,7 @@ class House:
             self.outbound,
         )
         open_routes = health.routes()
-        views = [view for application in applications for view in application.views]
-        routes: list[Route] = [route for application in applications for route in application.routes]
-        for module in MODULES:
-            routes += module.ROUTES
-        routes += secrets.routes(self.secrets)
-        routes.append(sql.route(Views(self.store.path, self.clock, views)))
-        routes += workflow_routes.routes(self.platform)
-        routes += book.routes()
+        routes = [*self._routes(applications), *book.routes()]
         routes += Tail(self.telemetry, self.clock, account_id).routes()
         routes += pages.routes([*open_routes, *routes], __version__)
         routes.append(openapi.route([*open_routes, *routes], __version__))
@@ -134,6 +127,16 @@ class House:
             sockets=[socket for application in applications for socket in application.sockets],
             admissions={**admissions, "dashboard": sessions.admit},
         )
+
+    def _routes(self, applications: Sequence[App]) -> list[Route]:
+        """Give the routes of the applications and of the engine."""
+        routes = [route for application in applications for route in application.routes]
+        for module in MODULES:
+            routes += module.ROUTES
+        routes += secrets.routes(self.secrets)
+        views = [view for application in applications for view in application.views]
+        routes.append(sql.route(Views(self.store.path, self.clock, views)))
+        return routes + workflow_routes.routes(self.platform)
 
     async def forget_ended(self) -> None:
         """Remove locks, claims, keys and states whose time is over, in chunks."""

@@ -76,8 +76,9 @@ def _error(answer: Answer, url: str, *, has_token: bool) -> MillraceError:
 
 def _told(status: int, code: int | str, sentence: str, *, has_token: bool) -> MillraceError:
     kind = _kind(status)
-    if kind is Unauthenticated and not has_token:
-        sentence = f"{sentence}: no key was given; set MILLRACE_TOKEN"
+    if kind is Unauthenticated:
+        said = "the key was refused; is it one of this server?" if has_token else "no key was given; set MILLRACE_TOKEN"
+        sentence = f"{sentence}: {said}"
     if status not in SAID_BY_STATUS:
         kind = BY_CODE.get(code, kind)
     error = kind(f"{sentence} [code: {code}]")

@@ -58,7 +58,14 @@ def is_id(text: str) -> bool:
 
 
 def given(**values: object) -> dict[str, Any]:
-    """Leave out what is None."""
+    """Leave out what is None.
+
+    Raises:
+        InvalidInput: nan or infinity, of which JSON would make none at all.
+    """
+    for name, value in values.items():
+        if isinstance(value, float) and not isfinite(value):
+            raise InvalidInput(f"{name} is {value}; expected a finite number")
     return {name: value for name, value in values.items() if value is not None}
 
 

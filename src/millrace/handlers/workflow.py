@@ -10,7 +10,7 @@ import msgspec
 
 from millrace import limits
 from millrace.batch import BatchMessage
-from millrace.errors import ConfigurationError
+from millrace.errors import ConfigurationError, StoreUnavailable
 from millrace.handlers.attempts import describe, to_json
 from millrace.handlers.calls import contained
 from millrace.handlers.journal import Begun, Journal, Pause
@@ -23,6 +23,7 @@ from millrace.settlement import Postpone
 WorkflowFunction = Callable[..., Awaitable[Any]]
 
 STEP_ARGUMENTS, ALL_ARGUMENTS = 2, 3
+STORE_SECONDS = 1  # until a delivery that could write nothing is repeated
 EXPECTED = "expected `async def run(event, step)` or `async def run(event, step, env)`"
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -50,6 +51,13 @@ def workflow_handler(function: WorkflowFunction, journal: Journal, unit_seconds:
         if not isinstance(instance_id, str):
             message.reject('expected {"id": …}, which creating an instance sends')
             return
+        try:
+            await go_on(message, instance_id, env)
+        except StoreUnavailable:
+            message.note(Postpone(STORE_SECONDS))  # a full disk is no death of this instance's
+            raise
+
+    async def go_on(message: BatchMessage[Any], instance_id: str, env: Any) -> None:
         begun = await journal.begin(instance_id, message.id)
         if begun is None:
             return

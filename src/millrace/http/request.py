@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qs
 
@@ -68,15 +69,20 @@ class Request:
 
         Raises:
             RequestTooLarge: more than `limit` bytes came.
-            RequestTimedOut: nothing came for 30 s.
+            RequestTimedOut: nothing came for 30 s, or less than 1,000 bytes a second on the whole.
             ConnectionError: the client went away.
         """
-        size = 0
+        size, began = 0, monotonic()
         while not self.was_read:
+            slowest = limits.REQUEST_SECONDS + size / limits.SLOWEST_BYTES_PER_SECOND
+            left = min(limits.REQUEST_SECONDS, began + slowest - monotonic())
             try:
-                message = await asyncio.wait_for(self.receive(), limits.REQUEST_SECONDS)
+                message = await asyncio.wait_for(self.receive(), max(0, left))
             except TimeoutError:
-                raise RequestTimedOut(f"no more of the body arrived within {limits.REQUEST_SECONDS} s") from None
+                raise RequestTimedOut(
+                    f"the body comes too slowly: {size} bytes in {monotonic() - began:.0f} s; expected some within "
+                    f"{limits.REQUEST_SECONDS} s, and {limits.SLOWEST_BYTES_PER_SECOND} bytes a second on the whole"
+                ) from None
             if message["type"] == "http.disconnect":
                 raise ConnectionError("the client went away")
             self.was_read = not message.get("more_body")

@@ -174,7 +174,7 @@ class QueueConsumer:
     def _finished(self, call: asyncio.Task[None]) -> None:
         self._running.discard(call)
         if not call.cancelled() and call.exception() is not None:
-            self._telemetry.emit("loop.failed", queue=self._feed.queue, error=call.exception())
+            self._telemetry.emit("loop.failed", **self._fields(), error=call.exception())
 
     async def _handle(self, taken: Taken, on_end: Callable[[], None]) -> None:
         batch = MessageBatch(self._feed.queue, taken.messages, taken.backlog)
@@ -215,7 +215,7 @@ class QueueConsumer:
         try:
             await self._feed.extend(leases)
         except (MillraceError, OSError) as error:  # the leases may lapse; the handler's work still counts
-            self._telemetry.emit(self._feed.failed_event, queue=self._feed.queue, error=str(error))
+            self._telemetry.emit(self._feed.failed_event, **self._fields(), error=str(error))
             return False
         return True
 
@@ -233,14 +233,14 @@ class QueueConsumer:
                 await asyncio.sleep(PAUSE_SECONDS)
                 continue
             if stale and not tried:  # a try whose answer was lost may have settled them
-                self._telemetry.emit("handler.lease_lost", queue=self._feed.queue, count=stale)
+                self._telemetry.emit("handler.lease_lost", **self._fields(), count=stale)
             return
 
     def _report(
         self, batch: MessageBatch, messages: Sequence[Message], error: BaseException | None, duration_ms: float
     ) -> None:
         """Tell how the call went: one line for an error of the batch, one for each message that failed by itself."""
-        fields = {"account_id": self._feed.account_id, "queue": self._feed.queue}
+        fields = self._fields()
         self._telemetry.emit("handler.returned", **fields, duration_ms=duration_ms)
         if batch.ignored:
             self._telemetry.emit("handler.ignored", **fields, calls=dict(Counter(batch.ignored)))
@@ -257,6 +257,9 @@ class QueueConsumer:
                 correlation_ids=sorted(correlation_ids),
                 error=error,
             )
+
+    def _fields(self) -> dict[str, str]:
+        return {"account_id": self._feed.account_id, "queue": self._feed.queue}
 
     async def _take_slot(self) -> bool:
         """Wait for a slot, where there are any; False when the consumer is to stop."""
@@ -284,7 +287,7 @@ class QueueConsumer:
         if not isinstance(error, QueueNotFound):
             known = isinstance(error, MillraceError | OSError)
             event, shown = (self._feed.failed_event, str(error)) if known else ("loop.failed", error)
-            self._telemetry.emit(event, queue=self._feed.queue, error=shown)
+            self._telemetry.emit(event, **self._fields(), error=shown)
         seconds = min(PAUSE_SECONDS * 2 ** min(self._failures - 1, 10), self._feed.longest_pause_seconds)
         asked_seconds = min(getattr(error, "retry_after", None) or 0, ASKED_SECONDS_MAX)
         await at_most(max(seconds, asked_seconds), self._stopping)

@@ -47,6 +47,7 @@ class Pusher:
         telemetry: Told of `push.failed`, `push.opened` and `push.closed`.
         clock: Epoch milliseconds for the signature, which the receiver compares with its own wall clock.
         target: Gives the consumer's present settings; it is asked at each call, and must not raise.
+        account_id: Whose queue it is, for the log.
         timeout_seconds: For one push, from the name's look-up to the answer's last byte.
         monotonic: Seconds, for the breaker.
         chance: 0 to 1, to spread pauses.
@@ -60,6 +61,7 @@ class Pusher:
         clock: Clock,
         target: Callable[[], Target],
         *,
+        account_id: str = "",
         timeout_seconds: float = TIMEOUT_SECONDS,
         monotonic: Callable[[], float] = monotonic,
         chance: Chance = random.random,
@@ -67,7 +69,7 @@ class Pusher:
     ) -> None:
         self._outbound, self._telemetry, self._clock, self._target = outbound, telemetry, clock, target
         self._timeout_seconds, self._monotonic, self._chance, self._new_id = timeout_seconds, monotonic, chance, new_id
-        self._url = ""
+        self._url, self._account_id = "", account_id
         self._breaker = Breaker()
         self._out = 0
         self._changed = asyncio.Event()
@@ -154,6 +156,7 @@ class Pusher:
     def _report(self, target: Target, batch: MessageBatch, failure: PushFailed) -> None:
         self._telemetry.emit(
             "push.failed",
+            account_id=self._account_id,
             queue=batch.queue,
             host=host_of(target.url),
             status=failure.status,
@@ -168,12 +171,12 @@ class Pusher:
 
     def _become(self, breaker: Breaker, queue: str) -> None:
         before, self._breaker = self._breaker, breaker
-        host = host_of(self._url)
+        about = {"account_id": self._account_id, "queue": queue, "host": host_of(self._url)}
         if breaker.open_until_s is not None and before.open_until_s is None:
             seconds = breaker.seconds_left(self._monotonic())
-            self._telemetry.emit("push.opened", queue=queue, host=host, seconds=seconds)
+            self._telemetry.emit("push.opened", **about, seconds=seconds)
         if breaker.open_until_s is None and before.open_until_s is not None:
-            self._telemetry.emit("push.closed", queue=queue, host=host)
+            self._telemetry.emit("push.closed", **about)
         self._wake()
 
     async def _pause(self, seconds: float) -> None:

@@ -80,6 +80,8 @@ def _judge(tx: Transaction, link: Link, fault: str | None) -> Verdict:
     fault = fault or _fault_of_end(tx, link, rest_chained)
     if fault is None and rest and last_number != link.number + rest:
         fault = f"an entry after {link.number} is missing"
+    if fault is None and tx.fetch("audit_numbers_given")[0][0] != link.number + rest:
+        fault = f"entries after {link.number + rest} are missing"
     return Verdict(
         ok=fault is None,
         entries=link.number + rest,

@@ -6,7 +6,7 @@ import msgspec
 
 from millrace import limits
 from millrace.errors import DeliveryPaused
-from millrace.message import HIGH, LOW, Backlog, Lease, Message
+from millrace.message import HIGH, LOW, NORMAL, Backlog, Lease, Message
 from millrace.settlement import is_last_delivery
 from millrace.sql import limiting, queues
 from millrace.sql.queues import NEVER_MS, RANKED, QueueState, load
@@ -97,19 +97,17 @@ def _ready(tx: Transaction, state: QueueState, limit: int, now_ms: int) -> Seque
 
 
 def _visible(tx: Transaction, state: QueueState, limit: int, now_ms: int) -> Sequence[Row]:
+    """Give the first rows whose time has come: each priority has its head start, and ties go by arrival."""
     if not state.features:
         return tx.fetch("ready", (state.lane, now_ms, limit))
-    rows = tx.fetch("ready_with_features", (state.lane, now_ms, limit))
-    return _by_rank(tx, state, rows, limit, now_ms) if state.features & RANKED else rows
-
-
-def _by_rank(tx: Transaction, state: QueueState, rows: list[Row], limit: int, now_ms: int) -> list[Row]:
-    """Merge the first visible rows of each priority: each level has its head start, ties go by arrival."""
-    for priority in (LOW, HIGH):
-        rows += tx.fetch("ready_at_level", (state.lane, priority, now_ms, limit))
+    rows = [row for level in _levels(state) for row in tx.fetch("ready_at_level", (state.lane, level, now_ms, limit))]
     head_start_ms = state.head_start_ms
     rows.sort(key=lambda row: (row[1] - row[PRIORITY] * head_start_ms, row[0]))
     return rows[:limit]
+
+
+def _levels(state: QueueState) -> tuple[int, ...]:
+    return (LOW, NORMAL, HIGH) if state.features & RANKED else (NORMAL,)
 
 
 def _ready_since(state: QueueState, rows: Sequence[Row]) -> int:
@@ -184,10 +182,8 @@ def _peeked(row: Row) -> Message:
 
 def _next_due(tx: Transaction, state: QueueState, now_ms: int) -> int | None:
     """Give when the next message of any priority becomes visible; those that wait for others never do by themselves."""
-    rows = tx.fetch("next_due", (state.lane, now_ms))
-    if state.features & RANKED:
-        rows += [tx.fetch("next_due_at_level", (state.lane, level, now_ms))[0] for level in (LOW, HIGH)]
-    return min((at_ms for (at_ms,) in rows if at_ms is not None and at_ms < NEVER_MS), default=None)
+    times = [tx.fetch("next_due", (state.lane, level, now_ms))[0][0] for level in _levels(state)]
+    return min((at_ms for at_ms in times if at_ms is not None and at_ms < NEVER_MS), default=None)
 
 
 def _next_due_later(tx: Transaction, state: QueueState, at_ms: int, now_ms: int) -> int | None:

@@ -16,17 +16,16 @@ from typing import Any, TypeVar, cast
 
 import apsw
 
-from millrace.clock import Clock, boot_id, boot_uptime_ms, uptime_ms
+from millrace.clock import Clock
 from millrace.errors import MillraceError, StoreUnavailable
 from millrace.sql.connection import READER_CACHE_KIB, connect
+from millrace.sql.stamps import Stamps
 from millrace.sql.transaction import Transaction
 
 T = TypeVar("T")
 Item = TypeVar("Item")
 
 GROUP_OPERATIONS = 1_000
-SEQUENCE_BLOCK = 1 << 20  # numbers reserved at once, so that a commit need not write the next one
-STAMP_MS = 1_000  # how often the time is written; a page more in every commit would cost a fifth
 FAILURE_SECONDS = 2.0  # for so long a failed write speaks against the store
 WRITER_CACHE_KIB = 32 * 1024
 
@@ -53,18 +52,17 @@ class SqliteDatabase:
         on_commit: Callable[[set[str]], None] = lambda woken: None,
         packages: tuple[str, ...] = (),
     ) -> None:
-        self._clock, self._on_commit = clock, on_commit
+        self._on_commit = on_commit
         self._loop = asyncio.get_running_loop()
         self._inbox: queue.SimpleQueue[list[_Operation] | None] = queue.SimpleQueue()
         self._gathered: list[_Operation] = []
-        self._sequence_limit = self._stamp_due_ms = 0
-        self._stamped: tuple[int, int] | None = None
         self._failed_at = -FAILURE_SECONDS
         self._closed = False
         try:
             self._connection = connect(path, WRITER_CACHE_KIB)
             self._tx = Transaction(self._connection, packages)
-            self._start_stamping()
+            self._stamps = Stamps(self._tx, clock)
+            self._stamps.start()
             reader = None if path == ":memory:" else connect(path, READER_CACHE_KIB)
             self._reader = None if reader is None else Transaction(reader, packages)
         except apsw.Error as error:
@@ -102,7 +100,7 @@ class SqliteDatabase:
         Raises:
             StoreUnavailable: it does not, or has not taken something bigger a moment ago.
         """
-        await self.write(lambda tx: self._stamp())
+        await self.write(lambda tx: self._stamps.write())
         if monotonic() - self._failed_at < FAILURE_SECONDS:
             raise StoreUnavailable("the store could not write a moment ago")
 
@@ -194,7 +192,7 @@ class SqliteDatabase:
             before = self._connection.total_changes()
             answers = self._run(group)
             if self._connection.total_changes() != before:
-                self._stamp_if_due()
+                self._stamps.write_if_due()
         except Exception as error:  # noqa: BLE001 - it is told to the caller whose work it was
             self._roll_back()
             if isinstance(error, apsw.Error | OSError) and len(group) == 1:
@@ -208,7 +206,7 @@ class SqliteDatabase:
             # A failed fsync is never retried into a success: the frames are given up with the transaction.
             self._roll_back()
             return self._give_up(group, error)
-        self._note_stamp()
+        self._stamps.note_commit()
         return answers
 
     def _run(self, group: list[_Operation]) -> list[_Answer]:
@@ -250,34 +248,12 @@ class SqliteDatabase:
         self._connection.execute("release alone")
         return result
 
-    def _stamp_if_due(self) -> None:
-        if self._tx.next_sequence > self._sequence_limit or uptime_ms() >= self._stamp_due_ms:
-            self._stamp()
-
-    def _stamp(self) -> None:
-        """Write the time and reserve numbers; both count once the transaction is committed."""
-        limit = self._tx.next_sequence + SEQUENCE_BLOCK
-        self._tx.apply("set_stamp", (limit, self._clock(), boot_uptime_ms()))
-        self._stamped = (limit, uptime_ms() + STAMP_MS)
-
-    def _note_stamp(self) -> None:
-        if self._stamped is not None:
-            (self._sequence_limit, self._stamp_due_ms), self._stamped = self._stamped, None
-
-    def _start_stamping(self) -> None:
-        """Go on above every number and every time that the store may have given out."""
-        self._tx.next_sequence = self._tx.fetch("stamp")[0][1]
-        with self._connection:
-            self._tx.apply("set_boot", (boot_id(),))
-            self._stamp()
-        self._note_stamp()
-
     def _give_up(self, group: list[_Operation], error: apsw.Error | OSError) -> list[_Answer]:
         self._failed_at = monotonic()
         return [(operation.future, None, _unavailable(error)) for operation in group]
 
     def _roll_back(self) -> None:
-        self._stamped = None
+        self._stamps.note_rollback()
         if self._connection.in_transaction:
             self._connection.execute("rollback")
 

@@ -116,6 +116,7 @@ class _EventsDoor:
             request.correlation_id,
             timestamp=timestamp,
             telemetry=desk.telemetry,
+            account_id=request.key.account_id,
         )
         if not sent["success"]:
             raise QueueUnavailable(sent["error"])
@@ -129,7 +130,10 @@ class _EventsDoor:
         if self._settings.debug_routes and allowed:
             return True
         self._platform.telemetry.emit(
-            "event.debug_ignored", key_id=request.key.id, correlation_id=request.correlation_id
+            "event.debug_ignored",
+            account_id=request.key.account_id,
+            key_id=request.key.id,
+            correlation_id=request.correlation_id,
         )
         return False
 

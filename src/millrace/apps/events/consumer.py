@@ -10,25 +10,26 @@ from millrace.telemetry import Telemetry
 FORCED = "_force_dlq"
 
 
-def log_events(telemetry: Telemetry) -> Callable[[MessageBatch], Awaitable[None]]:
+def log_events(telemetry: Telemetry) -> Callable[[MessageBatch, Any], Awaitable[None]]:
     """Make the handler that writes one line for each event and is done with it."""
 
-    async def handle(batch: MessageBatch) -> None:
+    async def handle(batch: MessageBatch, env: Any) -> None:
         for message in batch.messages:
             if is_forced(message.body):
                 message.reject("dlq_routing")
                 continue
-            tell_of(telemetry, batch.queue, message)
+            tell_of(telemetry, env.ACCOUNT_ID, batch.queue, message)
             message.ack()
 
     return handle
 
 
-def tell_of(telemetry: Telemetry, queue: str, message: BatchMessage[Any]) -> None:
+def tell_of(telemetry: Telemetry, account_id: str, queue: str, message: BatchMessage[Any]) -> None:
     """Tell that an event has arrived."""
     body = message.body
     telemetry.emit(
         "event.received",
+        account_id=account_id,
         event_id=body.get("event_id", "") if isinstance(body, dict) else "",
         message_id=message.id,
         queue=queue,

@@ -65,7 +65,7 @@ def start_workflows(platform: Platform) -> Callable[[MessageBatch, Any], Awaitab
 
         await platform.write(create)
         for message in events:
-            tell_of(platform.telemetry, batch.queue, message)
+            tell_of(platform.telemetry, env.ACCOUNT_ID, batch.queue, message)
 
     return handle
 

@@ -50,6 +50,7 @@ def send_event_to_queue(
     *,
     timestamp: str | None = None,
     telemetry: Telemetry | None = None,
+    account_id: str | None = None,
 ) -> Sent | Coroutine[Any, Any, Sent]:
     """Put an event into `env.EVENT_QUEUE` and say whether it is on disk there; never raise.
 
@@ -63,10 +64,14 @@ def send_event_to_queue(
         correlation_id: Travels beside the body, to the consumer's logs.
         timestamp: When it was accepted, ISO 8601 with milliseconds and `Z`; now, when it is not given.
         telemetry: Told about the outcome.
+        account_id: Whose event it is, for those who follow the log of their account.
     """
     timestamp = timestamp or iso_milliseconds(wall_ms())
     event = QueuedEvent(event_id, payload, timestamp, UNSET if metadata is None else metadata)
-    tell = partial(_tell, telemetry, event_id=event_id, correlation_id=correlation_id, timestamp=timestamp)
+    about = {"event_id": event_id, "correlation_id": correlation_id, "timestamp": timestamp}
+    if account_id is not None:
+        about["account_id"] = account_id
+    tell = partial(_tell, telemetry, about)
     try:
         sending = env.EVENT_QUEUE.send(event, headers={CORRELATION: correlation_id})
     except Exception as error:  # noqa: BLE001 - the contract: a result, whatever went wrong
@@ -82,7 +87,7 @@ async def _awaited(sending: Awaitable[object], tell: Callable[[Exception | None]
     return tell(None)
 
 
-def _tell(telemetry: Telemetry | None, error: Exception | None, **about: str) -> Sent:
+def _tell(telemetry: Telemetry | None, about: dict[str, str], error: Exception | None) -> Sent:
     if error is None:
         if telemetry is not None:
             telemetry.emit("event.queued", **about)

@@ -47,6 +47,7 @@ class JobBody(msgspec.Struct, frozen=True, rename="camel"):
 
     def __post_init__(self) -> None:
         check_printable(runId=self.run_id, tenantId=self.tenant_id, r2Key=self.r2_key)
+        check_run_id(self.run_id)
 
 
 class Added(NamedTuple):
@@ -65,6 +66,16 @@ def check_printable(**texts: str | None) -> None:
     for name, text in texts.items():
         if text is not None and CONTROL.search(text):
             raise ValueError(f"{name} is {text[:40]!r}; expected no control characters")
+
+
+def check_run_id(run_id: str) -> None:
+    """Let a run's id pass that can stand in a URL.
+
+    Raises:
+        ValueError: it cannot, which the decoder turns into its own error.
+    """
+    if run_id in (".", ".."):
+        raise ValueError(f"runId is {run_id!r}, which URLs leave out; choose another")
 
 
 def queue_id_of(work: Work, account_id: str) -> str:

@@ -13,7 +13,7 @@ from millrace.access.scopes import Scope
 from millrace.apps.jobs import answers, jobs, runs
 from millrace.apps.jobs.filenames import object_key
 from millrace.apps.jobs.job_routes import check_tenant, write_jobs
-from millrace.apps.jobs.jobs import QUEUE, JobBody, Name, ObjectKey, check_printable
+from millrace.apps.jobs.jobs import QUEUE, JobBody, Name, ObjectKey, check_printable, check_run_id
 from millrace.apps.jobs.runs import STATE, Result, Summary
 from millrace.coordination import feed, states
 from millrace.coordination.states import State
@@ -43,6 +43,7 @@ class StartBody(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 
     def __post_init__(self) -> None:
         check_printable(tenantId=self.tenant_id, r2Key=self.r2_key, runId=self.run_id)
+        check_run_id(self.run_id or "")
 
 
 class ResultBody(msgspec.Struct, frozen=True, kw_only=True):

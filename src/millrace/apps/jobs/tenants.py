@@ -4,15 +4,17 @@ They lie in the one queue among all others', so they are found by the index of t
 another tenant in front cost nothing. Once found they are leased as `receive` leases.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from millrace.errors import DeliveryPaused
 from millrace.ids import new_receipt
 from millrace.message import Lease
 from millrace.settlement import is_last_delivery
-from millrace.sql import queues
+from millrace.sql import limiting, queues
 from millrace.sql.queues import QueueState
 from millrace.sql.settling import key_list
+from millrace.sql.transaction import Row
 from millrace.work import Work
 
 
@@ -39,9 +41,12 @@ def receive_of_tenant(
     state = queues.load(work.tx, queue_id)
     if state.queue.settings.delivery_paused:
         raise DeliveryPaused(f"Delivery of queue '{state.queue.name}' is paused (queue_delivery_paused).")
-    rows = work.fetch("jobs_of_tenant", (account_id, tenant, work.now_ms, limit))
-    if len(rows) < limit:  # some may have been redriven
-        rows += work.fetch("failed_of_tenant", (account_id, tenant, work.now_ms, limit - len(rows)))
+    rate = limiting.find(work.tx, state, work.now_ms)
+    if rate is not None and not rate.may_take:
+        return []
+    rows: Sequence[Row] = _find(work, account_id, tenant, limit)
+    if rate is not None:
+        rows = limiting.take(work.tx, state, rate, rows)
     receipt = new_receipt()
     jobs = [
         Taken(job_id, run_id, tenant_id, r2_key, attempts + 1, Lease(key, receipt))
@@ -49,6 +54,13 @@ def receive_of_tenant(
     ]
     _lease(work, state, jobs, receipt, work.now_ms + lease_ms)
     return jobs
+
+
+def _find(work: Work, account_id: str, tenant: str, limit: int) -> list[Row]:
+    rows: list[Row] = work.fetch("jobs_of_tenant", (account_id, tenant, work.now_ms, limit))
+    if len(rows) < limit:  # some may have been redriven
+        rows += work.fetch("failed_of_tenant", (account_id, tenant, work.now_ms, limit - len(rows)))
+    return rows
 
 
 def _lease(work: Work, state: QueueState, jobs: list[Taken], receipt: int, until_ms: int) -> None:

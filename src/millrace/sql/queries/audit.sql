@@ -41,3 +41,7 @@ select number, hash from audit_head
 
 -- name: set_audit_head
 update audit_head set number = :number, hash = :hash
+
+-- name: audit_numbers_given
+-- The database itself counts them, and keeps the count when rows go.
+select coalesce(max(seq), 0) from sqlite_sequence where name = 'audit'

@@ -24,32 +24,17 @@ where lane = :lane and priority = 1 and visible_at_ms <= :now_ms
 order by visible_at_ms, key
 limit :limit
 
--- name: ready_with_features
-select
-    key, visible_at_ms, kept_since_ms, length(body), receipt, attempts, failures, sent_at_ms,
-    id, content_type, source, headers, body, priority, ordering_key
-from messages
-where lane = :lane and priority = 1 and visible_at_ms <= :now_ms
-order by visible_at_ms, key
-limit :limit
-
 -- name: ready_at_level
--- The priority stands there twice, as the index wants it.
 select
     key, visible_at_ms, kept_since_ms, length(body), receipt, attempts, failures, sent_at_ms,
     id, content_type, source, headers, body, priority, ordering_key
 from messages
-where lane = :lane and priority = :priority and priority <> 1 and visible_at_ms <= :now_ms
+where lane = :lane and priority = :priority and visible_at_ms <= :now_ms
 order by visible_at_ms, key
 limit :limit
 
 -- name: next_due
-select min(visible_at_ms) from messages where lane = :lane and priority = 1 and visible_at_ms > :now_ms
-
--- name: next_due_at_level
-select min(visible_at_ms)
-from messages
-where lane = :lane and priority = :priority and priority <> 1 and visible_at_ms > :now_ms
+select min(visible_at_ms) from messages where lane = :lane and priority = :priority and visible_at_ms > :now_ms
 
 -- name: is_ordered
 select 1 from messages where lane = :lane and ordering_key = :ordering_key limit 1
@@ -138,7 +123,7 @@ delete from messages where key = :key and id = :id returning length(body), order
 
 -- name: cancel
 delete from messages
-where key = :key and id = :id and receipt is null and visible_at_ms > :now_ms
+where key = :key and id = :id and receipt is null and attempts = 0 and visible_at_ms > :now_ms
 returning length(body), ordering_key, due_at_ms
 
 -- name: reschedule
@@ -148,7 +133,7 @@ set
     visible_at_ms = case when due_at_ms is null then :at_ms else visible_at_ms end,
     due_at_ms = case when due_at_ms is null then null else :at_ms end,
     kept_since_ms = :at_ms
-where key = :key and id = :id and receipt is null and visible_at_ms > :now_ms
+where key = :key and id = :id and receipt is null and attempts = 0 and visible_at_ms > :now_ms
 returning key
 
 -- name: lapsed_last

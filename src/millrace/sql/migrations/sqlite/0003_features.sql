@@ -13,12 +13,9 @@ alter table messages add column ordering_key text;
 alter table messages add column due_at_ms integer;
 alter table messages add column redrives integer not null default 0;
 
--- Each message is in exactly one of the two, so normal ones cost what they did.
--- serves: ready, next_due
+-- serves: ready, ready_at_level, next_due
 drop index messages_ready;
-create index messages_ready on messages (lane, visible_at_ms) where priority = 1;
--- serves: ready_at_level, next_due_at_level
-create index messages_ranked on messages (lane, priority, visible_at_ms) where priority <> 1;
+create index messages_ready on messages (lane, priority, visible_at_ms);
 
 -- serves: is_ordered, free_next
 create index messages_ordered on messages (lane, ordering_key, key) where ordering_key is not null;
