@@ -161,8 +161,10 @@ def test_the_message_of_events_is_described_for_its_consumers(server):
 
 
 def test_every_route_of_the_document_is_there(server, document):
-    for path, method, _ in operations(document):
+    for path, method, operation in operations(document):
         concrete = re.sub(r"\{\w+\}", "x", path.replace("{account_id}", "local"))
+        if "text/event-stream" in str(operation["responses"]):
+            concrete += "?event=none"  # refused at once: a stream that is let in does not end
         reply = server.call(method.upper(), concrete, b"{}" if method in ("post", "put", "patch") else None)
         assert reply.status not in (401, 403, 405)
         assert "No route" not in reply.body.decode()

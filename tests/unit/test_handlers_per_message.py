@@ -54,6 +54,17 @@ async def test_what_the_function_said_itself_counts_whatever_its_end():
     assert held.outcomes(Reject("nobody spoke")) == [Retry(7), Ack()]
 
 
+async def test_a_message_that_its_function_rejected_is_no_call_that_came_too_late():
+    async def handle(message):
+        message.reject("no address")
+
+    held = batch(b"0")
+
+    await as_call(each(handle))(held, None)
+
+    assert (held.outcomes(Ack()), held.ignored) == ([Reject("no address")], [])
+
+
 @pytest.mark.parametrize("at_once", [None, 2])
 async def test_messages_run_side_by_side_up_to_a_limit(at_once):
     running, most, all_here = 0, 0, asyncio.Event()

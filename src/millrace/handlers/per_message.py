@@ -9,6 +9,7 @@ from millrace.batch import BatchMessage, MessageBatch
 from millrace.errors import ConfigurationError
 from millrace.handlers.bodies import fits, message_reader, note_failure
 from millrace.handlers.calls import Handler, runner
+from millrace.settlement import Ack
 
 Deliver = Callable[[BatchMessage[Any], MessageBatch[Any], Any], Awaitable[None]]
 
@@ -38,7 +39,7 @@ class EachMessage:
             except Exception as error:  # noqa: BLE001 - whatever it is, it is this message's alone
                 note_failure(message, batch, error)
             else:
-                message.ack()
+                message.note(Ack())
 
 
 def each(handle: Handler, *, at_once: int | None = None) -> EachMessage:
