@@ -57,7 +57,7 @@ def _bucket(settings: Settings) -> R2Settings | None:
     if len(missing) == len(BUCKET):
         return None
     if missing:
-        raise ConfigurationError(f"{', '.join(missing)} is not set, but other R2_* are; set all of them, or none")
+        raise ConfigurationError(f"not set, although other R2_* are: {', '.join(missing)}; set all of them, or none")
     return R2Settings(**found)
 
 

@@ -7,6 +7,8 @@ from millrace import __version__
 from millrace.config import Settings
 from millrace.queue import Queue
 
+OURS = ("workflow-", "crons-")  # their messages are made by the server
+
 
 class Banner:
     """Where the server is, the key if it is new, and a line to try."""
@@ -32,8 +34,9 @@ class Banner:
         print(f"Send something:\n\n    {self._example(secret or '$MILLRACE_TOKEN')}\n", file=sys.stderr, flush=True)
 
     def _example(self, secret: str) -> str:
-        if self._fed:
-            path = f"/client/v4/accounts/{self._settings.account_id}/queues/{self._fed[0].id}/messages"
+        fed = [queue for queue in self._fed if not queue.name.startswith(OURS)]
+        if fed:
+            path = f"/client/v4/accounts/{self._settings.account_id}/queues/{fed[0].id}/messages"
             body = '{"body": {"name": "world"}}'
         else:
             path, body = "/events", '{"payload": {"hello": "world"}}'

@@ -19,7 +19,7 @@ def cloudflare_client(values: Mapping[str, str]) -> Client:
         ConfigurationError: a variable is missing.
     """
     if missing := missing_of(values, NAMES):
-        raise ConfigurationError(f"{', '.join(missing)} not set; to reach Cloudflare, {' and '.join(NAMES)} are needed")
+        raise ConfigurationError(f"to reach Cloudflare, set {' and '.join(missing)}")
     account_id, token = (values[name].strip() for name in NAMES)
     url = values.get("CLOUDFLARE_API_BASE_URL") or CLOUDFLARE
     return Client(url, token, account_id=account_id, retries=RETRIES)

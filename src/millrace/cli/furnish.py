@@ -157,6 +157,8 @@ def _make_children(
     kept = {
         "ADMIN_TOKEN",
         "MASTER_KEY",
+        "JWT_SECRET",
+        "TURNSTILE_SECRET",
         *(entry.secret_variable for entry in file.consumers),
     }  # the server's own secrets
     return Children(

@@ -12,8 +12,8 @@ def execute(arguments: argparse.Namespace) -> int:
     """Run one statement and print its rows."""
     if arguments.write:
         arguments.refuse("the views are for reading; jobs change over /jobs, queues and messages by `queues`")
-    began = perf_counter()
     with client_of(arguments) as client:
+        began = perf_counter()
         answer = client.sql(arguments.command)
     if arguments.json:
         results = [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]

@@ -116,6 +116,8 @@ def read_versions(folder: Path, schemas: Sequence[Schema] = ()) -> list[Version]
         StoreRefused: the database cannot be read, or a newer program wrote it.
     """
     database = folder / DATABASE
+    if folder.exists() and not folder.is_dir():
+        raise StoreRefused(f"{folder} is no directory; name the data directory that holds {DATABASE}")
     try:
         if database.exists():
             connection = apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READONLY)
