@@ -26,7 +26,8 @@ test: $(TOOLS)
 
 # What takes longer, or needs more than Python: a browser named chromium.
 soak: $(TOOLS)
-	$(BIN)/python -m pytest -n 2 soak
+	SOAK=1 $(BIN)/python -m pytest -n 2 soak tests/acceptance/test_kill.py tests/acceptance/test_power_cut.py \
+		tests/acceptance/test_clock.py
 
 check: $(TOOLS)
 	$(BIN)/ruff format --check .

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Self
 
 ROOT = Path(__file__).parent.parent
 START_SECONDS = 20
+IS_SOAK = bool(os.environ.get("SOAK"))  # `make soak`: the long form of tests that try the same again and again
 STOP_SECONDS = 20
 ADDRESS = re.compile(rb'"address":"(http://[^"]+)"')
 KEY = "sk_live_the-key-of-the-tests"

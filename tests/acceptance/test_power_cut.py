@@ -11,10 +11,10 @@ import pytest
 
 from tests.acceptance.disk import FragileDisk
 from tests.acceptance.traffic import Traffic
-from tests.support import Server
+from tests.support import IS_SOAK, Server
 
-CUTS = 12
-CUTS_OF_A_FIRST_START = 8
+CUTS = 24 if IS_SOAK else 6
+CUTS_OF_A_FIRST_START = 16 if IS_SOAK else 5
 BODY_BYTES = 2_000  # big enough that the log is copied into the database again and again
 
 WRITES = """

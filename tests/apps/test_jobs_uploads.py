@@ -333,3 +333,9 @@ def test_with_turnstile_out_of_reach_nobody_without_a_key_gets_in(turnstile):
     reply = server.call("POST", "/uploads/create", {**ANNOUNCED, "turnstileToken": "good"}, key=None)
 
     assert_refusal(reply, 503, "SERVICE_UNAVAILABLE")
+
+
+def test_a_key_that_no_object_can_have_is_not_found(server):
+    server.call("POST", "/runs", {"tenantId": "acme", "r2Key": "no/../key", "runId": "keyless"})
+
+    assert_refusal(server.call("GET", "/uploads/keyless/content"), 404, "NOT_FOUND")

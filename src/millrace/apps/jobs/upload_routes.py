@@ -18,8 +18,10 @@ from millrace.errors import (
     BodyDoesNotFit,
     BodyNotJson,
     Forbidden,
+    InvalidInput,
     MediaTypeRefused,
     NotFound,
+    ObjectNotFound,
     ObjectTooLarge,
     QueueUnavailable,
 )
@@ -123,7 +125,10 @@ class UploadRoutes:
         object_key, content_type = await self._platform.read(
             lambda work: uploads.key_to_read(work, key.account_id, run_id, key.tenant, may_read_any=may_read_any)
         )
-        chunks = await self._objects.get(object_key)
+        try:
+            chunks = await self._objects.get(object_key)
+        except InvalidInput as error:  # whoever enqueued the job may have named anything
+            raise ObjectNotFound(f"run {run_id[:128]!r} has no object: {error}") from None
         return Stream(chunks, content_type=content_type.encode(), headers=AS_FILE)
 
     def _announced(self, body: CreateBody) -> Announced:
