@@ -12,7 +12,6 @@ from time import monotonic
 from typing import Any
 
 import apsw
-import apsw.ext
 import msgspec
 
 from millrace.clock import Clock, iso_milliseconds
@@ -158,7 +157,7 @@ def _check_against_views(sql: str, views: Sequence[View]) -> None:
             shadow.execute(f'create temp table "{view.name}" ({columns})')
         _add_functions(shadow, 0)
         shadow.authorizer = _authorizer(_tables_in(shadow) - {view.name for view in views})
-        info = apsw.ext.query_info(shadow, sql)
+        info = _query_info(shadow, sql)
     except apsw.AuthError:
         raise InvalidInput("the statement may only read; expected a SELECT over " + _names(views)) from None
     except apsw.Error as error:
@@ -212,7 +211,7 @@ def _run(connection: apsw.Connection, sql: str, parameters: Sequence[Any] | Mapp
     try:
         columns = [column[0] for column in cursor.get_description()]
     except apsw.ExecutionCompleteError:  # no row, so the cursor has forgotten them
-        columns = [column[0] for column in apsw.ext.query_info(connection, sql).description]
+        columns = [column[0] for column in _query_info(connection, sql).description]
     rows: list[list[Any]] = []
     size = 0
     for row in cursor:
@@ -234,6 +233,12 @@ def _add_functions(connection: apsw.Connection, now_ms: int) -> None:
 
 def _shown(value: Any) -> Any:
     return base64.b64encode(value).decode() if isinstance(value, bytes) else value
+
+
+def _query_info(connection: apsw.Connection, sql: str) -> Any:
+    from apsw.ext import query_info  # noqa: PLC0415 - takes 50 ms to import, which a start need not wait for
+
+    return query_info(connection, sql)
 
 
 def _names(views: Sequence[View]) -> str:

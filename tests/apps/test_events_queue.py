@@ -79,7 +79,7 @@ def test_the_literal_file_loads_and_its_binding_means_event_queue(tmp_path):
         assert queue["producers"] == [{"type": "worker", "script": "api"}]
         assert queue["consumers"][0]["settings"] == SETTINGS
         assert queue["consumers"][0]["script"] == "api"
-        server.wait_for_text("Configuration warning")
+        server.wait_for_text("EVENT_QUEUE")
         warnings = [line["warning"] for line in server.log_lines() if line["event"] == "configuration.warning"]
         assert any("EVENT_QUEUE" in warning and "event-queue" in warning for warning in warnings)
 

@@ -3,11 +3,11 @@
 import subprocess
 from pathlib import Path
 
-from tests.support import Server, with_packages
+from tests.support import IS_SOAK, Server, with_packages
 
 REQUIREMENTS = Path(__file__).parent / "schemathesis.txt"
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,ignored_auth"
-EXAMPLES = 8
+EXAMPLES = 30 if IS_SOAK else 4
 STREAMS = "(/runs/.+/events|/api/tail)$"  # answers that go on for as long as somebody listens
 
 

@@ -1,5 +1,6 @@
 """Programs written for Cloudflare's Python Workers run as they are."""
 
+import subprocess
 import sys
 import textwrap
 import threading
@@ -342,7 +343,8 @@ async def test_a_module_without_a_queue_handler_is_refused(run, text, sentence):
     assert sentence in str(caught.value)
 
 
-async def test_the_users_own_modules_win(run, tmp_path):
+async def test_the_users_own_modules_win(run, tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "workers", raising=False)
     (tmp_path / "workers.py").write_text(
         "class WorkerEntrypoint:\n    def __init__(self, ctx, env): self.mine = True\n"
     )
@@ -381,10 +383,11 @@ async def test_a_class_or_an_instance_is_a_handler_itself(run):
         as_call(WorkerEntrypoint)
 
 
-def test_nothing_is_there_before_install():
-    for name in MODULES:
-        with pytest.raises(ModuleNotFoundError):
-            __import__(name)
+@pytest.mark.parametrize("name", MODULES)
+def test_nothing_is_there_before_install(name):
+    done = subprocess.run([sys.executable, "-c", f"import {name}"], capture_output=True, check=False)
+
+    assert b"ModuleNotFoundError" in done.stderr
 
 
 async def test_fetch_asks_a_server(run, answering):

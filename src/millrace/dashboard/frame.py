@@ -2,10 +2,9 @@
 
 import hashlib
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from millrace.dashboard.figures import FILTERS
 from millrace.http.routes import Answer, Route, RouteTable
@@ -31,20 +30,24 @@ class Frame:
     def __init__(self, listed: Iterable[Route]) -> None:
         self.table = RouteTable(listed)
         self.assets = {path.name: _asset(path) for path in sorted((HERE / "static").iterdir())}
-        self._templates = Environment(
-            loader=FileSystemLoader(HERE / "templates"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
+
+    @cached_property
+    def _templates(self) -> Any:
+        """The templates; their library is loaded with the first page, which most servers never show."""
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415
+
+        loader = FileSystemLoader(HERE / "templates")
+        templates = Environment(
+            loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
-        self._templates.filters.update(FILTERS)
+        templates.filters.update(FILTERS)
         digest = hashlib.sha256(b"".join(asset.body for asset in self.assets.values())).hexdigest()
-        self._templates.globals |= {
+        templates.globals |= {
             "assets_version": digest[:12],  # in their addresses, as browsers keep them for a year
             "has_events": self.has("POST", "/events"),
             "has_audit": self.has("GET", "/api/audit"),
         }
+        return templates
 
     def has(self, method: str, path: str) -> bool:
         """Say whether the server has this route."""
