@@ -4,7 +4,6 @@ import logging
 from collections.abc import Sequence
 
 import apsw
-import apsw.bestpractice
 
 from millrace.clock import Stamp
 from millrace.errors import StoreRefused
@@ -25,7 +24,15 @@ def _log(code: int, message: str) -> None:
 
 
 apsw.config(apsw.SQLITE_CONFIG_LOG, _log)
-apsw.bestpractice.apply((apsw.bestpractice.connection_dqs,))
+
+
+def _refuse_quoted_texts(connection: apsw.Connection) -> None:
+    """Take "double quotes" for names only; as texts they hide misspelt columns."""
+    connection.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
+    connection.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)
+
+
+apsw.connection_hooks.append(_refuse_quoted_texts)
 
 
 def connect(path: str, cache_kib: int = READER_CACHE_KIB) -> apsw.Connection:
