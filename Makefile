@@ -22,7 +22,7 @@ demo: $(READY)
 	@$(BIN)/python -m examples.demo
 
 test: $(TOOLS)
-	$(BIN)/python -m pytest -n 2 tests
+	$(BIN)/python -m pytest -n 3 tests
 
 # What takes longer, or needs more than Python: a browser named chromium.
 soak: $(TOOLS)

@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import IO, Any, NamedTuple, Self
 
 ROOT = Path(__file__).parent.parent
 START_SECONDS = 20
@@ -65,10 +65,15 @@ class Server:
     def start(self, *, wait: bool = True) -> "Server":
         self.output = bytearray()
         self.process = subprocess.Popen(
-            [*self._command(), *self.arguments], env=self.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            [*self._command(), *self.arguments], env=self.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
-        self._reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)
-        self._reader.start()
+        # A pipe each: in a common one the greeting may fall into the middle of a log line.
+        self._readers = [
+            threading.Thread(target=self._read, args=(stream,), daemon=True)
+            for stream in (self.process.stdout, self.process.stderr)
+        ]
+        for reader in self._readers:
+            reader.start()
         if wait:
             self._wait_until_it_serves()
         return self
@@ -76,8 +81,8 @@ class Server:
     def _command(self) -> list[str]:
         return [sys.executable, "-m", "millrace.cli.main", "serve", "--port", "0", "--data", str(self.data)]
 
-    def _read(self, process: subprocess.Popen[bytes]) -> None:
-        for line in process.stdout:
+    def _read(self, stream: IO[bytes]) -> None:
+        for line in stream:
             self.output += line
 
     def _wait_until_it_serves(self) -> None:
@@ -88,7 +93,8 @@ class Server:
                 self.url = found[1].decode()
                 return
             if self.process.poll() is not None:
-                self._reader.join(2)
+                for reader in self._readers:
+                    reader.join(2)
                 raise AssertionError(f"the server ended with {self.process.returncode}: {self.text}")
             time.sleep(0.01)
         raise AssertionError(f"the server did not start: {self.text}")

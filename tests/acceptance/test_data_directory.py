@@ -228,7 +228,7 @@ def _refusal(server: Server) -> str:
     """Start a server that must end with exit code 1 and a sentence, and give what it printed."""
     with server.start(wait=False):
         assert server.process.wait(STOP_SECONDS) == 1, server.text
-        server._reader.join(STOP_SECONDS)
+        server._readers[0].join(STOP_SECONDS)
     assert "Traceback" not in server.text, server.text
     assert re.search(r"^millrace: .+", server.text, re.MULTILINE), server.text
     return server.text

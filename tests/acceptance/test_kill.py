@@ -7,7 +7,7 @@ import time
 from tests.acceptance.traffic import Traffic
 from tests.support import IS_SOAK, Server
 
-KILLS = 48 if IS_SOAK else 10
+KILLS = 48 if IS_SOAK else 6
 
 
 def test_nothing_answered_is_lost_or_given_twice_however_often_the_server_is_killed(stopped: Server) -> None:
