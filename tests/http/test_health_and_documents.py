@@ -146,7 +146,7 @@ def test_every_route_of_the_document_answers_401_without_a_key_unless_it_is_open
         elif path.startswith("/client/v4"):
             assert_failure(reply, 401, 10000)
         else:
-            assert_refusal(reply, 401, "UNAUTHORIZED")
+            assert_refusal(reply, 401, "UNAUTHORIZED", below_jobs=path.startswith("/jobs/"))
 
 
 def test_the_message_of_events_is_described_for_its_consumers(server):
