@@ -6,7 +6,7 @@ from time import perf_counter
 import apsw
 
 from millrace.ids import new_id
-from millrace.sql.connection import connect
+from millrace.sql.sqlite.connection import connect
 
 BODY = b"x" * 200
 TABLE = """create table rows (

@@ -21,8 +21,9 @@ from millrace.queue import Queue
 from millrace.runtime.consumer import QueueConsumer
 from millrace.runtime.feed import QueueFeed
 from millrace.settlement import Ack
-from millrace.sql.connection import prepare
+from millrace.sql.sqlite.connection import prepare
 from millrace.sql.store import SqlStore
+from millrace.sql.stores import sqlite_store
 from millrace.telemetry import Telemetry
 
 ROUNDS = 3
@@ -43,7 +44,7 @@ class Rig:
         folder.mkdir(parents=True)
         path = str(folder / "bench.db")
         prepare(path, "bench")
-        store = SqlStore(path, wall_ms)
+        store = sqlite_store(path, wall_ms)
         made = [await store.create_queue(_queue(number)) for number in range(queues)]
         return cls(store, made[-1])
 

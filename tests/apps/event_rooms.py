@@ -21,8 +21,8 @@ from millrace.message import Message, Outgoing
 from millrace.platform import Platform, QueueNeed, ensure_queues
 from millrace.resources.outbound import Outbound
 from millrace.runtime.reaper import Reaper
-from millrace.sql.connection import prepare
-from millrace.sql.store import SqlStore
+from millrace.sql.sqlite.connection import prepare
+from millrace.sql.stores import sqlite_store
 from millrace.telemetry import Telemetry
 from millrace.testing.clock import ManualClock
 from millrace.testing.delivering import Line
@@ -93,7 +93,7 @@ class Rooms:
 async def open_rooms(folder: Path) -> AsyncIterator[Rooms]:
     clock, path = ManualClock(), str(folder / "store.db")
     prepare(path, "events", (SCHEMA,))
-    store, telemetry = SqlStore(path, clock, schemas=(SCHEMA,)), Telemetry()
+    store, telemetry = sqlite_store(path, clock, schemas=(SCHEMA,)), Telemetry()
     catalog, broker = Catalog(store, clock), Broker(store, clock, telemetry)
     platform = Platform(store, catalog, broker, telemetry, clock, Outbound())
     runs = QueueNeed(name=queue_of(WORKFLOW), settings=SETTINGS, consumer=CONSUMER)

@@ -16,8 +16,8 @@ from millrace.catalog import Catalog
 from millrace.platform import Platform
 from millrace.queue import Queue
 from millrace.resources.outbound import Outbound
-from millrace.sql.connection import prepare
-from millrace.sql.store import SqlStore
+from millrace.sql.sqlite.connection import prepare
+from millrace.sql.stores import sqlite_store
 from millrace.telemetry import Telemetry
 from millrace.testing.clock import ManualClock
 from millrace.views import Rows, Views
@@ -83,7 +83,7 @@ class Rooms(NamedTuple):
 async def open_rooms(folder: Path) -> AsyncIterator[Rooms]:
     clock, path = ManualClock(), str(folder / "store.db")
     prepare(path, "jobs", (SCHEMA,))
-    store, telemetry = SqlStore(path, clock, schemas=(SCHEMA,)), Telemetry()
+    store, telemetry = sqlite_store(path, clock, schemas=(SCHEMA,)), Telemetry()
     catalog, broker = Catalog(store, clock), Broker(store, clock, telemetry)
     try:
         yield Rooms(Platform(store, catalog, broker, telemetry, clock, Outbound()), clock, path)

@@ -12,8 +12,9 @@ from millrace.apps.jobs import jobs, pulling, settling, statuses
 from millrace.apps.jobs.app import SCHEMA
 from millrace.apps.jobs.job_routes import write_jobs
 from millrace.apps.jobs.jobs import JobBody
-from millrace.sql.connection import prepare
-from millrace.sql.migrate import migrations, versions
+from millrace.sql.schemas import migrations
+from millrace.sql.sqlite.connection import prepare
+from millrace.sql.sqlite.migrate import versions
 from millrace.sql.statements import load_statements
 from tests.apps.job_rooms import ACCOUNT, open_rooms
 
@@ -55,7 +56,7 @@ def test_a_store_of_before_gets_the_tables_of_jobs_and_a_second_time_nothing(tmp
 def plan_of(rooms, statement):
     """Give what SQLite does for a statement, in its own words."""
     connection = apsw.Connection(rooms.path)
-    text = load_statements(("millrace.apps.jobs",))[statement]
+    text = load_statements("sqlite", ("millrace.apps.jobs",))[statement]
     rows = connection.execute("explain query plan " + text, dict.fromkeys(re.findall(r":(\w+)", text)))
     plan = "\n".join(row[3] for row in rows)
     connection.close()

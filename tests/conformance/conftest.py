@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from millrace.clock import Clock
-from millrace.sql.connection import prepare
+from millrace.sql.sqlite.connection import prepare
 from millrace.sql.store import SqlStore
+from millrace.sql.stores import sqlite_store
 
 # A commit there need not wait for a disk, which took most of the time; what a crash leaves is tests/acceptance's affair.
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
@@ -33,7 +34,7 @@ class ManualClock:
 def make_sqlite(folder: Path, clock: Clock) -> SqlStore:
     path = str(folder / "store.db")
     prepare(path, "conformance")
-    return SqlStore(path, clock)
+    return sqlite_store(path, clock)
 
 
 MAKERS: dict[str, Callable[[Path, Clock], Any]] = {"sqlite": make_sqlite}

@@ -9,8 +9,8 @@ from millrace.coordination import claims
 from millrace.coordination.claims import Claims
 from millrace.coordination.sweep import sweep
 from millrace.errors import InvalidInput
-from millrace.sql.connection import connect
-from millrace.sql.transaction import Transaction
+from millrace.sql.sqlite.connection import connect
+from millrace.sql.sqlite.transaction import SqliteTransaction
 
 
 async def test_the_first_with_a_key_has_it_and_the_second_learns_who(store, clock):
@@ -80,7 +80,7 @@ async def test_two_threads_with_connections_of_their_own_have_one_winner_for_eac
     path, won, together = str(folder / "store.db"), {"a": [], "b": []}, threading.Barrier(2)
 
     def claim_all(holder: str) -> None:
-        tx = Transaction(connect(path))
+        tx = SqliteTransaction(connect(path))
         tx.connection.pragma("synchronous", "off")
         for number in range(1000):
             together.wait()

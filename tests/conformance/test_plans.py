@@ -33,7 +33,7 @@ async def test_a_statement_uses_its_index(tx, name):
 
 
 @pytest.mark.parametrize(
-    "name", sorted(name for name, text in load_statements().items() if "messages" in text.split() or "lanes" in text)
+    "name", sorted(name for name, text in load_statements("sqlite").items() if "messages" in text.split() or "lanes" in text)
 )
 async def test_no_statement_looks_at_all_messages(tx, name):
     assert "SCAN messages\n" not in plan_of(tx, name) + "\n"
@@ -49,7 +49,7 @@ async def test_a_message_without_features_costs_no_statement_for_them(store, clo
     await bench.ack(message)
 
     await store.write(lambda tx: setattr(tx.connection, "exec_trace", None))
-    names = {text: name for name, text in load_statements().items()}
+    names = {text: name for name, text in load_statements("sqlite").items()}
     assert [names[text] for text in seen if text in names and names[text] != "set_stamp"] == [
         *("queue_state", "add_backlog", "oldest"),  # after the insert, which is written for many rows
         *("queue_state", "ready", "lease", "oldest"),
@@ -58,7 +58,7 @@ async def test_a_message_without_features_costs_no_statement_for_them(store, clo
 
 
 def plan_of(tx, name):
-    statement = load_statements()[name]
+    statement = load_statements("sqlite")[name]
     rows = tx.connection.execute(f"explain query plan {statement}", _Anything()).fetchall()
     return "\n".join(detail for *_, detail in rows)
 

@@ -10,8 +10,8 @@ import pytest
 from millrace.catalog import Catalog
 from millrace.clock import wall_ms
 from millrace.queue import Queue
-from millrace.sql.connection import prepare
-from millrace.sql.store import SqlStore
+from millrace.sql.sqlite.connection import prepare
+from millrace.sql.stores import sqlite_store
 from tests.http.wire import PULL, assert_failure, consumer_of, pull, push, settle
 from tests.support import Server
 
@@ -43,7 +43,7 @@ async def catalog(tmp_path):
     """A catalog beside any server, for what routes do not say."""
     path = str(tmp_path / "store.db")
     prepare(path, "extensions")
-    store = SqlStore(path, wall_ms)
+    store = sqlite_store(path, wall_ms)
     yield Catalog(store, wall_ms)
     await store.close()
 

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from millrace.access.keys import Keys
 from millrace.access.scopes import Role
 from millrace.clock import wall_ms
-from millrace.sql.directory import prepare_directory
-from millrace.sql.store import SqlStore
+from millrace.sql.sqlite.directory import prepare_directory
+from millrace.sql.stores import sqlite_store
 from tests.support import KEY, Reply, Server
 
 PULL = {"type": "http_pull"}
@@ -118,7 +118,7 @@ def make_key(folder: Path, account: str, role: Role = Role.ADMIN, **more: Any) -
     """Make a key in a data directory whose server is not running, and give its secret."""
 
     async def make() -> str:
-        store = SqlStore(str(prepare_directory(folder).database), wall_ms)
+        store = sqlite_store(str(prepare_directory(folder).database), wall_ms)
         _, secret = await Keys(store, wall_ms).create(account, role, **more)
         await store.close()
         return secret

@@ -8,9 +8,9 @@ import pytest
 from millrace.idempotency import Once
 from millrace.message import HIGH, Lease
 from millrace.settlement import Ack
-from millrace.sql.connection import prepare
-from millrace.sql.migrate import migrations
-from millrace.sql.store import SqlStore
+from millrace.sql.schemas import migrations
+from millrace.sql.sqlite.connection import prepare
+from millrace.sql.stores import sqlite_store
 from tests.conformance.conftest import ManualClock
 from tests.conformance.made import stamped
 
@@ -71,7 +71,7 @@ def test_a_second_start_migrates_nothing(old):
 async def test_messages_leases_and_delays_of_an_old_database_go_on(old):
     prepare(str(old), None)
     clock = ManualClock()
-    store = SqlStore(str(old), clock)
+    store = sqlite_store(str(old), clock)
 
     received = await store.receive(LETTERS, 10, 30_000, clock())
     settled = await store.settle(LETTERS, [(Lease(8796093022209, 77), Ack())], clock())
@@ -88,7 +88,7 @@ async def test_messages_leases_and_delays_of_an_old_database_go_on(old):
 async def test_an_old_database_takes_idempotency_keys(old):
     prepare(str(old), None)
     clock = ManualClock()
-    store = SqlStore(str(old), clock)
+    store = sqlite_store(str(old), clock)
     once = Once(key_hash=b"k" * 32, content_hash=b"c" * 32)
 
     for _ in range(2):
@@ -101,7 +101,7 @@ async def test_an_old_database_takes_idempotency_keys(old):
 async def test_an_old_queue_takes_messages_with_features(old):
     prepare(str(old), None)
     clock = ManualClock()
-    store = SqlStore(str(old), clock)
+    store = sqlite_store(str(old), clock)
     messages = [stamped(clock(), body, ordering_key="a", priority=HIGH) for body in (b"first", b"second")]
 
     await store.send(LETTERS, messages)

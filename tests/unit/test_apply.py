@@ -10,8 +10,8 @@ from millrace.consumer import RateLimit
 from millrace.errors import ConfigurationError, InvalidQueueName, InvalidRequest
 from millrace.queue import Forward
 from millrace.resources.outbound import Outbound
-from millrace.sql.connection import prepare
-from millrace.sql.store import SqlStore
+from millrace.sql.sqlite.connection import prepare
+from millrace.sql.stores import sqlite_store
 from tests.unit.wrangler_files import read_toml
 
 SECRET = "whsec_" + "A" * 32
@@ -21,7 +21,7 @@ SECRET = "whsec_" + "A" * 32
 async def catalog(tmp_path):
     path = str(tmp_path / "store.db")
     prepare(path, "apply")
-    store = SqlStore(path, wall_ms)
+    store = sqlite_store(path, wall_ms)
     yield Catalog(store, wall_ms)
     await store.close()
 

@@ -17,8 +17,9 @@ from millrace.message import Outgoing
 from millrace.platform import Platform
 from millrace.queue import Forward, Queue, QueueSettings
 from millrace.sql.audit import chain, follow, note, page, verify
-from millrace.sql.connection import prepare
+from millrace.sql.sqlite.connection import prepare
 from millrace.sql.store import SqlStore
+from millrace.sql.stores import sqlite_store
 from millrace.sql.transaction import Transaction
 from millrace.subscriptions import Subscriptions
 from millrace.telemetry import Telemetry
@@ -37,7 +38,7 @@ def clock() -> ManualClock:
 async def store(tmp_path: Path, clock: ManualClock) -> AsyncIterator[SqlStore]:
     path = str(tmp_path / "store.db")
     prepare(path, "audit")
-    made = SqlStore(path, clock)
+    made = sqlite_store(path, clock)
     yield made
     await made.close()
 

@@ -6,21 +6,21 @@ import pytest
 from millrace.bucket import Rate
 from millrace.coordination import buckets
 from millrace.errors import InvalidInput
-from millrace.sql.migrate import migrate
-from millrace.sql.transaction import Transaction
+from millrace.sql.sqlite.migrate import migrate
+from millrace.sql.sqlite.transaction import SqliteTransaction
 
 NOW_MS = 1_700_000_000_000
 RATE = Rate(10, 2)
 
 
 @pytest.fixture
-def tx() -> Transaction:
+def tx() -> SqliteTransaction:
     connection = apsw.Connection(":memory:")
     migrate(connection)
-    return Transaction(connection)
+    return SqliteTransaction(connection)
 
 
-def take(tx: Transaction, count: int, seconds: float = 0, name: str = "caller") -> float:
+def take(tx: SqliteTransaction, count: int, seconds: float = 0, name: str = "caller") -> float:
     return buckets.take(tx, "acc", name, count, RATE, NOW_MS + round(seconds * 1000))
 
 

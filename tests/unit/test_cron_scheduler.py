@@ -16,8 +16,8 @@ from millrace.runtime.leader import TTL_MS, Leader
 from millrace.runtime.recording import recorded
 from millrace.runtime.scheduler import Scheduler
 from millrace.settlement import Ack, Reject, Retry
-from millrace.sql.connection import prepare
-from millrace.sql.store import SqlStore
+from millrace.sql.sqlite.connection import prepare
+from millrace.sql.stores import sqlite_store
 from millrace.telemetry import Telemetry
 from millrace.testing import ManualClock
 from millrace.work import Work, write
@@ -32,7 +32,7 @@ class Stage:
 
     def __init__(self, path: str, clock: ManualClock) -> None:
         self.clock, self.telemetry, self.told = clock, Telemetry(), []
-        self.store = SqlStore(path, clock)
+        self.store = sqlite_store(path, clock)
         self.catalog = Catalog(self.store, clock)
         self.broker = Broker(self.store, clock, self.telemetry)
         self.telemetry.subscribe(lambda name, fields: self.told.append((name, fields)), "cron.missed", "cron.failed")

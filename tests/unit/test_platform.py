@@ -8,8 +8,8 @@ from millrace.platform import Platform, QueueNeed, ensure_queues
 from millrace.queue import QueueSettings
 from millrace.resources.outbound import Outbound
 from millrace.sql.audit import page
-from millrace.sql.connection import prepare
-from millrace.sql.store import SqlStore
+from millrace.sql.sqlite.connection import prepare
+from millrace.sql.stores import sqlite_store
 from millrace.telemetry import Telemetry
 from millrace.testing.clock import ManualClock
 
@@ -25,7 +25,7 @@ async def test_a_queue_is_made_with_its_consumer_at_once_and_left_alone_afterwar
     """Were they two transactions, a start that is killed between them would leave a queue without its consumer."""
     path, clock = str(tmp_path / "store.db"), ManualClock()
     prepare(path, "platform")
-    store = SqlStore(path, clock)
+    store = sqlite_store(path, clock)
     catalog, telemetry = Catalog(store, clock), Telemetry()
     platform = Platform(store, catalog, Broker(store, clock, telemetry), telemetry, clock, Outbound(()))
 

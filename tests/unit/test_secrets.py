@@ -11,8 +11,9 @@ from millrace.access.cipher import KEY_FILE, Cipher, MasterKey, Sealed, read_mas
 from millrace.access.secrets import Secrets
 from millrace.config import Settings, with_secrets
 from millrace.errors import ConfigurationError, InvalidInput, SecretNotFound
-from millrace.sql.connection import prepare
+from millrace.sql.sqlite.connection import prepare
 from millrace.sql.store import SqlStore
+from millrace.sql.stores import sqlite_store
 from millrace.testing.clock import ManualClock
 
 KEY, OTHER = bytes(range(32)), bytes(32)
@@ -22,7 +23,7 @@ KEY, OTHER = bytes(range(32)), bytes(32)
 async def store(tmp_path: Path) -> AsyncIterator[SqlStore]:
     path = str(tmp_path / "store.db")
     prepare(path, "secrets")
-    made = SqlStore(path, ManualClock())
+    made = sqlite_store(path, ManualClock())
     yield made
     await made.close()
 

@@ -11,8 +11,8 @@ from millrace.handlers import as_call
 from millrace.handlers.workflow import WorkflowFunction, workflow_handler
 from millrace.platform import Platform, QueueNeed, ensure_queues
 from millrace.resources.outbound import Outbound
-from millrace.sql.connection import prepare
-from millrace.sql.store import SqlStore
+from millrace.sql.sqlite.connection import prepare
+from millrace.sql.stores import sqlite_store
 from millrace.telemetry import Telemetry
 from millrace.testing.clock import ManualClock
 from millrace.testing.delivering import Line
@@ -60,7 +60,7 @@ class Stage:
 async def staged(function: WorkflowFunction, folder: Path) -> AsyncIterator[Stage]:
     clock = ManualClock()
     prepare(str(folder / "store.db"), "test")
-    store, telemetry = SqlStore(str(folder / "store.db"), clock), Telemetry()
+    store, telemetry = sqlite_store(str(folder / "store.db"), clock), Telemetry()
     broker, catalog = Broker(store, clock, telemetry), Catalog(store, clock)
     platform = Platform(store, catalog, broker, telemetry, clock, Outbound())
     await ensure_queues(platform, ACCOUNT, (QueueNeed(name=queue_of(NAME), settings=SETTINGS, consumer=CONSUMER),))

@@ -15,7 +15,7 @@ from millrace.errors import ConfigurationError
 from millrace.platform import App, Platform
 from millrace.resources.objects.choice import make_objects
 from millrace.resources.objects.s3 import R2Settings
-from millrace.sql.migrate import Schema
+from millrace.sql.schemas import Schema
 
 BUCKET = ("endpoint", "access_key_id", "secret_access_key", "bucket")
 

@@ -12,7 +12,7 @@ from millrace.cli.printing import print_json, print_lines, print_table, shortene
 from millrace.config import read_settings
 from millrace.http.audit import AuditEntry, AuditList, audit_entry
 from millrace.sql.audit import follow, page
-from millrace.sql.directory import read_database
+from millrace.sql.sqlite.directory import read_database
 from millrace.sql.transaction import Transaction
 
 BROKEN = 1

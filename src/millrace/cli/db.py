@@ -9,8 +9,8 @@ from millrace.cli.applications import SCHEMAS
 from millrace.cli.environment import environment
 from millrace.cli.printing import print_json, print_table
 from millrace.config import read_settings
-from millrace.sql.directory import prepare_directory, read_versions
-from millrace.sql.migrate import Version
+from millrace.sql.schemas import Version
+from millrace.sql.sqlite.directory import prepare_directory, read_versions
 
 
 def migrate(arguments: argparse.Namespace) -> int:

@@ -10,8 +10,9 @@ from millrace.audit import ACTING, Actor
 from millrace.cli.applications import SCHEMAS
 from millrace.clock import Clock, clock_after
 from millrace.sql.audit import chain
-from millrace.sql.directory import prepare_directory
+from millrace.sql.sqlite.directory import prepare_directory
 from millrace.sql.store import SqlStore
+from millrace.sql.stores import sqlite_store
 
 T = TypeVar("T")
 
@@ -37,7 +38,7 @@ def in_directory(folder: Path, act: Callable[[SqlStore, Clock], Awaitable[T]]) -
         ACTING.set(COMMAND)
         prepared = prepare_directory(folder, SCHEMAS)
         clock = clock_after(prepared.last)
-        store = SqlStore(str(prepared.database), clock, schemas=SCHEMAS)
+        store = sqlite_store(str(prepared.database), clock, schemas=SCHEMAS)
         try:
             done = await act(store, clock)
             await chain(store)

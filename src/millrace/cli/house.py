@@ -135,7 +135,7 @@ class House:
             routes += module.ROUTES
         routes += secrets.routes(self.secrets)
         views = [view for application in applications for view in application.views]
-        routes.append(sql.route(Views(self.store.path, self.clock, views)))
+        routes.append(sql.route(Views(self.store.location, self.clock, views)))
         return routes + workflow_routes.routes(self.platform)
 
     async def forget_ended(self) -> None:

@@ -29,6 +29,7 @@ from millrace.cli.furnish import furnish
 from millrace.cli.house import House
 from millrace.cli.listening import address_of, listen, make_server, raise_open_files
 from millrace.cli.load import load_app
+from millrace.cli.notifying import tell_serving, tell_stopping, watchdog_steps
 from millrace.cli.plan import plan
 from millrace.cli.scheduling import OWNER, make_scheduler
 from millrace.cli.signals import leave_behind, stop_on_signals
@@ -50,8 +51,16 @@ from millrace.runtime.runner import Runner, Step
 from millrace.runtime.waiting import WaitingRoom
 from millrace.runtime.watchdog import Watchdog
 from millrace.sql.audit import chain
-from millrace.sql.directory import Prepared, find_damage, is_small, lock_directory, prepare_directory, read_queues
+from millrace.sql.sqlite.directory import (
+    Prepared,
+    find_damage,
+    is_small,
+    lock_directory,
+    prepare_directory,
+    read_queues,
+)
 from millrace.sql.store import SqlStore
+from millrace.sql.stores import sqlite_store
 from millrace.telemetry import Telemetry
 from millrace.workflows.writes import sweep as forget_workflows
 from millrace.wrangler.file import WranglerFile
@@ -144,6 +153,7 @@ async def serve(settings: Settings, file: WranglerFile | None, *, show_key: bool
         steps = [
             *_steps(house, runner, newcomers),
             *([(0.0, scheduler.step)] if furniture.crons.triggers else []),
+            *watchdog_steps(house.store.check),
         ]
         await _run(rooms, steps, listener, telemetry, stopping, banner, settings.cors_origins)
     await leave_behind()
@@ -162,7 +172,7 @@ def _listened_to(lines: LogLines) -> tuple[Telemetry, MetricsBook]:
 async def _open_house(
     settings: Settings, prepared: Prepared, telemetry: Telemetry, clock: Clock, stack: AsyncExitStack
 ) -> House:
-    store = SqlStore(str(prepared.database), clock, schemas=SCHEMAS)
+    store = sqlite_store(str(prepared.database), clock, schemas=SCHEMAS)
     stack.push_async_callback(store.close)
     stack.push_async_callback(_chain_the_last, store)
     outbound = Outbound(settings.fetch_allow)
@@ -239,10 +249,12 @@ async def _run(
         await asyncio.sleep(0.005)
     telemetry.emit("server.started", address=address_of(listener), version=__version__, process=os.getpid())
     banner()
+    tell_serving(address_of(listener))
     waiting = asyncio.create_task(stopping.wait())
     await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     telemetry.emit("server.stopping")
+    tell_stopping()
     await asyncio.gather(serving, rooms.stop())
     telemetry.emit("server.stopped")
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from millrace import limits
 from millrace.audit import Entry, following, shown_ids
 from millrace.sql import audit, queues
+from millrace.sql.lanes import keys_of_lane
 from millrace.sql.ordering import free
 from millrace.sql.queues import QueueState, load
 from millrace.sql.settling import settle_lapsed
@@ -68,7 +69,7 @@ def sweep(tx: Transaction) -> int:
     row = tx.fetch_one("next_dropped_lane")
     if row is None:
         return 0
-    first_key, end_key = queues.keys_of_lane(row[0])
+    first_key, end_key = keys_of_lane(row[0])
     swept = tx.fetch("sweep_lane", (first_key, end_key, limits.ROWS_PER_TRANSACTION))
     if len(swept) < limits.ROWS_PER_TRANSACTION:
         tx.apply("delete_lane", (row[0],))

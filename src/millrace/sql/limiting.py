@@ -25,6 +25,7 @@ def find(tx: Transaction, state: QueueState, now_ms: int) -> Allowance | None:
     limit = consumer.settings.rate_limit if consumer is not None else None
     if limit is None:
         return None
+    tx.hold(f"rate {state.queue.id}")
     rate = Rate(limit.messages, limit.per_seconds)
     row = tx.fetch_one("rate_bucket", (state.queue.id,))
     filled = bucket.fill(Bucket(*row) if row else None, rate, now_ms)

@@ -8,9 +8,9 @@ from millrace import limits
 from millrace.errors import DeliveryPaused
 from millrace.message import HIGH, LOW, NORMAL, Backlog, Lease, Message
 from millrace.settlement import is_last_delivery
-from millrace.sql import limiting, queues
+from millrace.sql import limiting
 from millrace.sql.queues import NEVER_MS, RANKED, QueueState, load
-from millrace.sql.settling import key_list, settle_lapsed
+from millrace.sql.settling import settle_lapsed
 from millrace.sql.transaction import Row, Transaction
 from millrace.store import IsReady, Received
 
@@ -28,19 +28,17 @@ def receive(
     if rate is not None and not rate.may_take:
         next_due_at_ms = _next_due_later(tx, state, rate.next_at_ms, now_ms)
         return Received(messages=[], backlog=backlog_of(tx, state), next_due_at_ms=next_due_at_ms)
+    if is_ready is not None and tx.shares:  # what is locked and then declined would be hidden from other servers
+        seen = _glance(tx, state, limit, now_ms)
+        if not seen or not is_ready(len(seen), min(seen)[0], any(priority == HIGH for _, priority in seen)):
+            return _nothing(tx, state, min(seen)[0] if seen else None, now_ms)
     rows = _ready(tx, state, limit, now_ms)
     if rows is None:
         return Received(messages=[], cleared=state.cleared, unfinished=True)
     if not rows or (
         is_ready is not None and not is_ready(len(rows), _ready_since(state, rows), _is_urgent(state, rows))
     ):
-        return Received(
-            messages=[],
-            backlog=backlog_of(tx, state),
-            ready_since_ms=_ready_since(state, rows) if rows else None,
-            next_due_at_ms=_next_due(tx, state, now_ms),
-            cleared=state.cleared,
-        )
+        return _nothing(tx, state, _ready_since(state, rows) if rows else None, now_ms)
     if rate is not None:
         rows = limiting.take(tx, state, rate, rows)
     _lease(tx, state, rows, receipt, now_ms + lease_ms)
@@ -71,17 +69,30 @@ def backlog(tx: Transaction, queue_id: str) -> Backlog:
 
 def backlog_of(tx: Transaction, state: QueueState) -> Backlog:
     """Give the running counts and the time of the oldest row."""
-    row = tx.fetch_one("oldest", (state.first_key, state.end_key))
-    return Backlog(state.backlog_count, state.backlog_bytes, row[0] if row else 0)
+    return Backlog(state.backlog_count, state.backlog_bytes, tx.oldest(state.lane) or 0)
 
 
 def backlogs(tx: Transaction, account_id: str) -> dict[str, Backlog]:
     """Read the running counts and the oldest row of each queue."""
     found = {}
     for name, lane, count, size in tx.fetch("backlogs", {"account_id": account_id}):
-        oldest = tx.fetch_one("oldest", queues.keys_of_lane(lane)) if count else None
-        found[name] = Backlog(count, size, oldest[0] if oldest else 0)
+        found[name] = Backlog(count, size, (tx.oldest(lane) or 0) if count else 0)
     return found
+
+
+def _nothing(tx: Transaction, state: QueueState, ready_since_ms: int | None, now_ms: int) -> Received:
+    return Received(
+        messages=[],
+        backlog=backlog_of(tx, state),
+        ready_since_ms=ready_since_ms,
+        next_due_at_ms=_next_due(tx, state, now_ms),
+        cleared=state.cleared,
+    )
+
+
+def _glance(tx: Transaction, state: QueueState, limit: int, now_ms: int) -> list[Row]:
+    levels = _levels(state) if state.features else (NORMAL,)
+    return [row for level in levels for row in tx.glance(state.lane, level, now_ms, limit)][:limit]
 
 
 def _ready(tx: Transaction, state: QueueState, limit: int, now_ms: int) -> Sequence[Row] | None:
@@ -99,8 +110,8 @@ def _ready(tx: Transaction, state: QueueState, limit: int, now_ms: int) -> Seque
 def _visible(tx: Transaction, state: QueueState, limit: int, now_ms: int) -> Sequence[Row]:
     """Give the first rows whose time has come: each priority has its head start, and ties go by arrival."""
     if not state.features:
-        return tx.fetch("ready", (state.lane, now_ms, limit))
-    rows = [row for level in _levels(state) for row in tx.fetch("ready_at_level", (state.lane, level, now_ms, limit))]
+        return tx.ready(state.lane, NORMAL, now_ms, limit, ranked=False)
+    rows = [row for level in _levels(state) for row in tx.ready(state.lane, level, now_ms, limit, ranked=True)]
     head_start_ms = state.head_start_ms
     rows.sort(key=lambda row: (row[1] - row[PRIORITY] * head_start_ms, row[0]))
     return rows[:limit]
@@ -136,10 +147,10 @@ def _lease(tx: Transaction, state: QueueState, rows: Sequence[Row], receipt: int
     policy = state.policy
     last = [row[0] for row in rows if is_last_delivery(row[5] + 1, policy)]
     if last:
-        tx.apply("lease", (until_ms, until_ms, receipt, True, key_list(last)))
+        tx.apply("lease", (until_ms, until_ms, receipt, True, tx.array(last)))
     if len(last) < len(rows):
         others = [row[0] for row in rows if not last or row[0] not in last]
-        tx.apply("lease", (until_ms + state.retry_delay_ms, until_ms, receipt, False, key_list(others)))
+        tx.apply("lease", (until_ms + state.retry_delay_ms, until_ms, receipt, False, tx.array(others)))
 
 
 def _delivered(row: Row, receipt: int) -> Message:
@@ -182,7 +193,7 @@ def _peeked(row: Row) -> Message:
 
 def _next_due(tx: Transaction, state: QueueState, now_ms: int) -> int | None:
     """Give when the next message of any priority becomes visible; those that wait for others never do by themselves."""
-    times = [tx.fetch("next_due", (state.lane, level, now_ms))[0][0] for level in _levels(state)]
+    times = [tx.next_due(state.lane, level, now_ms) for level in _levels(state)]
     return min((at_ms for at_ms in times if at_ms is not None and at_ms < NEVER_MS), default=None)
 
 

@@ -38,7 +38,8 @@ def place(tx: Transaction, target: QueueState, order: Order | None, visible_at_m
 
 
 def is_ordered(tx: Transaction, state: QueueState, ordering_key: str) -> bool:
-    """Say whether the lane has a message of this key."""
+    """Say whether the lane has a message of this key; nobody sends to the lane's keys or frees them meanwhile."""
+    tx.hold(_name(state))
     return tx.fetch_one("is_ordered", (state.lane, ordering_key)) is not None
 
 
@@ -50,5 +51,10 @@ def free_next(tx: Transaction, state: QueueState, gone: Order | None, now_ms: in
 
 def free(tx: Transaction, state: QueueState, ordering_key: str, now_ms: int) -> None:
     """Free the first of those that wait for the head of their key, which has gone."""
+    tx.hold(_name(state))
     tx.apply("free_next", (now_ms, state.lane, ordering_key))
     tx.wake(state.queue.id)
+
+
+def _name(state: QueueState) -> str:
+    return f"order {state.lane}"

@@ -1,6 +1,6 @@
 """The queue verbs, as functions of an open transaction."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 import msgspec
@@ -12,11 +12,10 @@ from millrace.message import NORMAL
 from millrace.queue import Queue
 from millrace.settlement import Policy
 from millrace.sql import audit
+from millrace.sql.lanes import MAX_LANES, keys_of_lane
 from millrace.sql.transaction import Row, Transaction
 from millrace.store import Cleared
 
-LANE_SHIFT = 43  # 2**20 lanes of queues, 2**43 messages: 280 years at 1,000 a second
-MAX_LANES = 1 << 20
 NO_RETENTION_MS = 1 << 62
 NEVER_MS = 1 << 62  # when a message becomes visible that waits behind another one of its ordering key
 
@@ -99,11 +98,6 @@ class QueueState:
             self._count = self._bytes = 0
 
 
-def keys_of_lane(lane: int) -> tuple[int, int]:
-    """Give the key below the first and the one above the last that a lane's messages can have."""
-    return lane << LANE_SHIFT, (lane + 1) << LANE_SHIFT
-
-
 def unknown(queue_id: str) -> QueueNotFound:
     """Make the one answer for queues that are missing and for those of other accounts."""
     return QueueNotFound(f"Queue {queue_id[:64]!r} does not exist.")
@@ -119,6 +113,14 @@ def find_lane(tx: Transaction, lane: int) -> QueueState | None:
     """Load the queue that uses a lane, or None when the lane was let go."""
     row = tx.fetch_one("queue_of_lane", (lane,))
     return find(tx, _decode(row[0]).id) if row else None
+
+
+def find_each(tx: Transaction, queue_ids: Iterable[str]) -> dict[str, QueueState | None]:
+    """Load queues into which messages are about to go, so that none of their lanes is let go meanwhile."""
+    wanted = sorted(set(queue_ids))
+    tx.share(f"queue {queue_id}" for queue_id in wanted)
+    found = tx.fetch_each("queue_state", [(queue_id,) for queue_id in wanted])
+    return {queue_id: QueueState(rows[0]) if rows else None for queue_id, rows in zip(wanted, found, strict=True)}
 
 
 def load(tx: Transaction, queue_id: str) -> QueueState:
@@ -170,9 +172,9 @@ def oldest_of_all(tx: Transaction) -> list[tuple[Queue, int]]:
     """Give the queues that hold messages, each with the time its oldest one was sent."""
     found = []
     for value, lane in tx.fetch("queues_with_backlog"):
-        row = tx.fetch_one("oldest", keys_of_lane(lane))
-        if row is not None:
-            found.append((_decode(value), int(row[0])))
+        oldest_sent_at_ms = tx.oldest(lane)
+        if oldest_sent_at_ms is not None:
+            found.append((_decode(value), oldest_sent_at_ms))
     return found
 
 
@@ -189,6 +191,7 @@ def update(
     tx: Transaction, account_id: str, queue_id: str, change: Callable[[Queue], Queue], entry: Entry | None = None
 ) -> Queue:
     """Replace a queue by a changed value of itself."""
+    tx.hold(f"settings {queue_id}")
     before = owned(tx, account_id, queue_id)
     after = change(before)
     if after.name != before.name:
@@ -206,7 +209,7 @@ def update(
 def delete(tx: Transaction, account_id: str, queue_id: str, entry: Entry | None = None) -> None:
     """Remove a queue and let go of its lane."""
     owned(tx, account_id, queue_id)
-    state = load(tx, queue_id)
+    state = _take_lane(tx, queue_id)
     audit.note(tx, entry and _of_backlog(entry, state))
     tx.apply("delete_queue", (queue_id,))
     tx.apply("delete_rate_bucket", (queue_id,))
@@ -216,7 +219,7 @@ def delete(tx: Transaction, account_id: str, queue_id: str, entry: Entry | None 
 
 def purge(tx: Transaction, queue_id: str, now_ms: int, entry: Entry | None = None) -> Queue:
     """Give the queue a fresh lane and let go of the one its messages lie in."""
-    state = load(tx, queue_id)
+    state = _take_lane(tx, queue_id)
     audit.note(tx, entry and _of_backlog(entry, state))
     queue = msgspec.structs.replace(state.queue, purge_started_at_ms=now_ms)
     tx.apply("set_lane", (_new_lane(tx), queue_id))
@@ -236,7 +239,21 @@ def ensure(
     if queue is None:
         made = entry or entry_of(account_id, now_ms, "queue.created", "")
         queue = create(tx, _fresh(account_id, name, jurisdiction, now_ms), made)
-    return load(tx, queue.id)
+    return _into(tx, queue.id)
+
+
+def _into(tx: Transaction, queue_id: str) -> QueueState:
+    state = find_each(tx, [queue_id])[queue_id]
+    if state is None:
+        raise unknown(queue_id)
+    return state
+
+
+def _take_lane(tx: Transaction, queue_id: str) -> QueueState:
+    """Load a queue whose lane is let go: nothing is on its way into it, nor comes any more."""
+    tx.hold(f"settings {queue_id}")
+    tx.hold(f"queue {queue_id}")
+    return load(tx, queue_id)
 
 
 def _ensure_dead_letters(tx: Transaction, queue: Queue, entry: Entry | None) -> None:

@@ -15,9 +15,10 @@ from millrace.placing import Copied, Placed, Repeated, Stored
 from millrace.queue import Forward
 from millrace.sql import queues
 from millrace.sql.idempotency import Ledger
+from millrace.sql.lanes import LANE_SHIFT
 from millrace.sql.messages import backlog_of
 from millrace.sql.ordering import is_ordered
-from millrace.sql.queues import LANE_SHIFT, NEVER_MS, QueueState
+from millrace.sql.queues import NEVER_MS, QueueState
 from millrace.sql.transaction import Row, Transaction
 
 
@@ -43,7 +44,8 @@ def send(tx: Transaction, sendings: Sequence[Sending]) -> list[Stored | Millrace
     """Store what neighbours in the inbox send, as one statement; refuse those whose queue cannot take it."""
     plain = [_are_plain(sending.messages) for sending in sendings]
     bearers = [one for one, is_plain in zip(sendings, plain, strict=True) if one.once is not None or not is_plain]
-    group = _Group(tx, Ledger(tx, _borne(bearers)))
+    tx.reserve_sequences(sum([len(sending.messages) for sending in sendings]))
+    group = _Group(tx, Ledger(tx, _borne(bearers)), queues.find_each(tx, [sending.queue_id for sending in sendings]))
     taken = [group.take(sending, is_plain=is_plain) for sending, is_plain in zip(sendings, plain, strict=True)]
     backlogs = group.save()
     return [
@@ -55,9 +57,8 @@ def send(tx: Transaction, sendings: Sequence[Sending]) -> list[Stored | Millrace
 class _Group:
     """The queues and keys of a group of sends as they change, and the rows that are written at the end."""
 
-    def __init__(self, tx: Transaction, ledger: Ledger) -> None:
-        self._tx, self._ledger = tx, ledger
-        self._states: dict[str, QueueState | None] = {}
+    def __init__(self, tx: Transaction, ledger: Ledger, states: dict[str, QueueState | None]) -> None:
+        self._tx, self._ledger, self._states = tx, ledger, states
         self._ids: dict[tuple[str, str], str] = {}
         self._ordered: set[tuple[int, str]] = set()
         self._rows: list[Row] = []
@@ -65,7 +66,7 @@ class _Group:
 
     def take(self, sending: Sending, *, is_plain: bool) -> _Taken:
         """Add the rows of one caller; or refuse it, or give the id that it repeats."""
-        state = self._states.get(sending.queue_id) or self._state(sending.queue_id)
+        state = self._states[sending.queue_id]
         if state is None:
             return queues.unknown(sending.queue_id)
         if sending.once is not None:
@@ -83,7 +84,11 @@ class _Group:
         if self._featured_rows:
             self._tx.insert_many("insert_featured_message", self._featured_rows)
         self._ledger.save(self._tx)
-        return {queue_id: self._save(state) for queue_id, state in self._states.items() if state is not None}
+        states = [state for state in self._states.values() if state is not None]
+        for state in states:
+            state.save(self._tx)
+            self._tx.wake(state.queue.id)
+        return {state.queue.id: backlog_of(self._tx, state) for state in states}
 
     def _take_together(self, state: QueueState, sending: Sending) -> int | BacklogFull:
         messages, lane = sending.messages, state.lane
@@ -96,11 +101,6 @@ class _Group:
         first_key = self._first_key(state, len(messages), added_bytes)
         self._rows += [_row(first_key + offset, lane, message) for offset, message in enumerate(messages)]
         return first_key
-
-    def _save(self, state: QueueState) -> Backlog:
-        state.save(self._tx)
-        self._tx.wake(state.queue.id)
-        return backlog_of(self._tx, state)
 
     def _take_singly(self, state: QueueState, sending: Sending) -> _Taken:
         """Take those that repeat no other, each into the queues that it goes to; or none."""
@@ -158,7 +158,7 @@ class _Group:
 
     def _state(self, queue_id: str) -> QueueState | None:
         if queue_id not in self._states:
-            self._states[queue_id] = queues.find(self._tx, queue_id)
+            self._states |= queues.find_each(self._tx, [queue_id])
         return self._states[queue_id]
 
     def _named(self, source: QueueState, name: str) -> QueueState | None:

@@ -1,6 +1,6 @@
 """Settling: outcomes become what `decide` makes of them, guarded by the receipt."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -8,8 +8,9 @@ from millrace.backoff import Chance
 from millrace.message import Lease
 from millrace.settlement import Ack, Buried, Outcome, Released, Removed, Settlement, decide, decide_lapse
 from millrace.sql import queues
+from millrace.sql.lanes import LANE_SHIFT
 from millrace.sql.ordering import free, free_next, order_of, place
-from millrace.sql.queues import LANE_SHIFT, ORDERED, QueueState, load
+from millrace.sql.queues import ORDERED, QueueState, load
 from millrace.sql.transaction import Transaction
 
 REMOVED = Removed()
@@ -114,11 +115,6 @@ def move(tx: Transaction, source: QueueState, target: QueueState, key: int, size
     tx.wake(target.queue.id)
 
 
-def key_list(keys: Iterable[int]) -> str:
-    """Write keys as the JSON array that set-based statements take."""
-    return f"[{','.join(map(str, keys))}]"
-
-
 def _acknowledge(tx: Transaction, state: QueueState, leases: Sequence[Lease], now_ms: int) -> set[Lease]:
     """Remove what is still current, receipt by receipt (a batch has one), and give those leases."""
     by_receipt: dict[int, set[int]] = {}
@@ -127,15 +123,9 @@ def _acknowledge(tx: Transaction, state: QueueState, leases: Sequence[Lease], no
             by_receipt.setdefault(lease.receipt, set()).add(lease.key)
     acknowledged: set[Lease] = set()
     for receipt, keys in by_receipt.items():
-        text = key_list(keys)
-        count, size = tx.fetch("current", (text, receipt))[0]
-        if not count:
-            continue
-        current = keys if count == len(keys) else {row[0] for row in tx.fetch("current_keys", (text, receipt))}
-        orders = tx.fetch("current_orders", (text, receipt)) if state.features & ORDERED else ()
-        tx.apply("acknowledge", (text, receipt))
-        state.add(-count, -size)
-        for (ordering_key,) in orders:
+        current, size, orders = tx.remove_leased([*keys], receipt, ordered=bool(state.features & ORDERED))
+        state.add(-len(current), -size)
+        for ordering_key in orders:
             free(tx, state, ordering_key, now_ms)
         acknowledged |= {Lease(key, receipt) for key in current}
     return acknowledged

@@ -1,16 +1,18 @@
-"""Named SQL statements, read from the .sql files beside this module."""
+"""Named SQL statements, read from the .sql files beside this module: common ones, and those of one database."""
 
 import re
+from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 VALUES = re.compile(r"values\s*(\(.*\))\s*$", re.DOTALL)
 NAMED = re.compile(r"^-- name: (\w+)\n(.*?)(?=^-- name: |\Z)", re.MULTILINE | re.DOTALL)
 
 
 @cache
-def load_statements(packages: tuple[str, ...] = ()) -> dict[str, str]:
-    """Give every statement of our own `queries/*.sql`, and of those in the packages of applications, by its name.
+def load_statements(dialect: str, packages: tuple[str, ...] = ()) -> dict[str, str]:
+    """Give every statement of `queries/*.sql` and `queries/<dialect>/*.sql`, ours and of applications, by its name.
 
     Raises:
         ValueError: two statements bear the same name.
@@ -18,11 +20,11 @@ def load_statements(packages: tuple[str, ...] = ()) -> dict[str, str]:
     statements: dict[str, str] = {}
     for package in ("millrace.sql", *packages):
         folder = files(package).joinpath("queries")
-        for file in sorted(folder.iterdir() if folder.is_dir() else (), key=lambda file: file.name):
+        for file in (*_scripts(folder), *_scripts(folder.joinpath(dialect))):
             for name, text in NAMED.findall(file.read_text()):
                 if name in statements:
                     raise ValueError(f"{package}, {file.name}: a statement named {name!r} is already there")
-                statements[name] = text.strip()
+                statements[name] = text.strip().removesuffix(";")
     return statements
 
 
@@ -34,3 +36,8 @@ def widened(statement: str, rows: int) -> str:
         raise ValueError("only an insert that ends in one row of values can be widened")
     marks = "(" + ", ".join("?" * found[1].count(":")) + ")"
     return statement[: found.start()] + "values " + ", ".join([marks] * rows)
+
+
+def _scripts(folder: Traversable) -> Iterator[Traversable]:
+    found = (file for file in folder.iterdir() if file.name.endswith(".sql")) if folder.is_dir() else ()
+    yield from sorted(found, key=lambda file: file.name)

@@ -20,9 +20,8 @@ from millrace.queue import Queue
 from millrace.redriving import ALL, RedriveFilter
 from millrace.settlement import Outcome, Settlement
 from millrace.sql import cleaning, idempotency, messages, queues, redriving, sending, settling
-from millrace.sql.migrate import Schema
+from millrace.sql.database import Database
 from millrace.sql.sending import Sending
-from millrace.sql.sqlite import SqliteDatabase
 from millrace.sql.transaction import Transaction
 from millrace.store import Cleared, IsReady, Received
 
@@ -36,25 +35,19 @@ class SqlStore:
     """Queues and messages in one SQL database. See `millrace.store.Store` for what each verb promises."""
 
     def __init__(
-        self,
-        path: str,
-        clock: Clock,
-        new_receipt: NewReceipt = new_receipt,
-        chance: Chance = random,
-        schemas: Sequence[Schema] = (),
+        self, database: Database, clock: Clock, new_receipt: NewReceipt = new_receipt, chance: Chance = random
     ) -> None:
-        packages = tuple(schema.package for schema in schemas)
-        self.path = path
-        self._database = SqliteDatabase(path, clock, self._wake, packages)
+        self._database, self.location = database, database.location
+        database.on_commit = self._wake
         self._clock, self._new_receipt, self._chance = clock, new_receipt, chance
         self._watchers: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self._expire_again: dict[str, tuple[int, int]] = {}
-        self.write = self._database.write
-        self.read = self._database.read
-        self.close = self._database.close
+        self.write, self.read, self.close = database.write, database.read, database.close
+        self.check, self.foreign_version = database.check, database.foreign_version
 
     async def send(self, queue_id: str, messages_: Sequence[Stamped], once: Once | None = None) -> Stored:
-        self._wake({queue_id})  # whoever waits then receives in the same transaction, behind the same fsync
+        if self._database.wakes_early:  # whoever waits then receives in the same transaction, behind the same fsync
+            self._wake({queue_id})
         return await self._database.write_merged(sending.send, Sending(queue_id, messages_, once))
 
     async def receive(
@@ -167,22 +160,18 @@ class SqlStore:
     async def backlogs(self, account_id: str) -> dict[str, Backlog]:
         return await self.read(lambda tx: messages.backlogs(tx, account_id))
 
-    async def check(self) -> None:
-        await self._database.check()
-
-    async def foreign_version(self) -> int:
-        return await self.write(lambda tx: int(str(tx.connection.pragma("data_version"))))
-
     @contextmanager
     def watch(self, queue_id: str) -> Iterator[asyncio.Event]:
         changed = asyncio.Event()
         self._watchers[queue_id].add(changed)
+        self._database.watched(set(self._watchers))
         try:
             yield changed
         finally:
             self._watchers[queue_id].discard(changed)
             if not self._watchers[queue_id]:
                 del self._watchers[queue_id]
+                self._database.watched(set(self._watchers))
 
     async def _expire_queue(self, queue_id: str, retention_ms: int, now_ms: int) -> list[Cleared]:
         """Look through the old messages of a queue, and note when to do so again.

@@ -1,66 +1,91 @@
-"""What a transaction function holds: named statements, and notes for what follows its commit."""
+"""What a transaction function holds: named statements, and what the databases do in ways of their own."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
-
-import apsw
-
-from millrace.sql.statements import load_statements, widened
-
-INSERT_WIDTHS = (32, 8, 1)
+from typing import Any, Protocol
 
 Row = tuple[Any, ...]
 Bindings = Mapping[str, Any] | Sequence[Any]
 
 
-class Transaction:
-    """One open transaction on the writer's (or a reader's) connection.
+class Transaction(Protocol):
+    """One open transaction.
 
     Bindings are given by name, or on hot ways as a sequence in the order in which the statement names them.
     """
 
-    def __init__(self, connection: apsw.Connection, packages: tuple[str, ...] = ()) -> None:
-        self.connection = connection
-        self.next_sequence = 1
-        self.woken: set[str] = set()
-        self._statements = load_statements(packages)
+    shares: bool  # other servers write to the same database at the same time
+    woken: set[str]
 
     def fetch(self, name: str, bindings: Bindings = ()) -> list[Row]:
         """Run a statement and give its rows."""
-        return self.connection.execute(self._statements[name], bindings or None).fetchall()
+        ...
 
     def fetch_one(self, name: str, bindings: Bindings = ()) -> Row | None:
         """Run a statement and give its first row, or None."""
-        rows = self.fetch(name, bindings)
-        return rows[0] if rows else None
+        ...
+
+    def fetch_each(self, name: str, bindings: Sequence[Bindings]) -> list[list[Row]]:
+        """Run a statement once for each set of bindings, and give the rows of each."""
+        ...
 
     def apply(self, name: str, bindings: Bindings = ()) -> None:
         """Run a statement for its effect."""
-        self.connection.execute(self._statements[name], bindings or None)
+        ...
 
     def apply_many(self, name: str, bindings: Iterable[Bindings]) -> list[Row]:
         """Run a statement once for each set of bindings and give all rows it returns."""
-        return self.connection.executemany(self._statements[name], bindings).fetchall()
+        ...
 
-    def insert_many(self, name: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Run an insert for all rows, many rows a call.
+    def insert_many(self, name: str, rows: Sequence[Sequence[Any]]) -> int:
+        """Run an insert for all rows at once, and give how many were written."""
+        ...
 
-        Each call into SQLite gives up the interpreter and has to win it back from a busy event loop; a call a row
-        made a group of 25 single sends wait for half a millisecond.
-        """
-        statement, first = self._statements[name], 0
-        for width in INSERT_WIDTHS:
-            wide = widened(statement, width)
-            while len(rows) - first >= width:
-                self.connection.execute(wide, [value for row in rows[first : first + width] for value in row])
-                first += width
+    def array(self, values: Iterable[int | str]) -> Any:
+        """Write numbers, or texts, as the one value that set-based statements take."""
+        ...
+
+    def reserve_sequences(self, count: int) -> None:
+        """Say that so many numbers are about to be taken; what is taken beyond them costs more."""
+        ...
 
     def take_sequences(self, count: int) -> int:
-        """Reserve `count` consecutive message numbers and give the first; none is ever used twice."""
-        first = self.next_sequence
-        self.next_sequence += count
-        return first
+        """Take `count` consecutive message numbers and give the first.
+
+        None is ever given twice, and each is higher than those of transactions that were over before.
+        """
+        ...
+
+    def ready(self, lane: int, priority: int, now_ms: int, limit: int, *, ranked: bool) -> list[Row]:
+        """Give the first rows of a lane's priority whose time has come, locked where others might take them, too.
+
+        `ranked` asks for the columns of messages with features.
+        """
+        ...
+
+    def glance(self, lane: int, priority: int, now_ms: int, limit: int) -> list[Row]:
+        """Give (visible_at_ms, priority) of the rows that `ready` would give, without touching them."""
+        ...
+
+    def next_due(self, lane: int, priority: int, now_ms: int) -> int | None:
+        """Give when the next row becomes visible, or when to look again where that costs too much; None for never."""
+        ...
+
+    def oldest(self, lane: int) -> int | None:
+        """Give when the oldest message of a lane was sent; None for an empty lane."""
+        ...
+
+    def remove_leased(self, keys: Sequence[int], receipt: int, *, ordered: bool) -> tuple[set[int], int, list[str]]:
+        """Remove the rows that still have the receipt; give their keys, their bytes and, if asked, ordering keys."""
+        ...
+
+    def hold(self, name: str) -> None:
+        """Let no other transaction that holds this name go on until this one has ended."""
+        ...
+
+    def share(self, names: Iterable[str]) -> None:
+        """Let no transaction hold one of these names until this one has ended; others may share them."""
+        ...
 
     def wake(self, name: str) -> None:
         """Note that something has changed there (a queue's id, `state:…`); who watches it is told after the commit."""
-        self.woken.add(name)
+        ...

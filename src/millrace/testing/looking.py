@@ -14,7 +14,7 @@ from millrace.sql.queues import load
 from millrace.sql.transaction import Transaction
 from millrace.store import Store
 
-ALL = -1  # what SQLite takes for no limit
+ALL = 1 << 31
 LAST_TIME_MS = round(datetime(9999, 12, 31, tzinfo=UTC).timestamp() * 1000)
 
 

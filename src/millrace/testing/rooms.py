@@ -18,7 +18,8 @@ from millrace.message import Stamped
 from millrace.placing import Stored, fresh_of
 from millrace.platform import Platform
 from millrace.resources.outbound import Outbound
-from millrace.sql.connection import prepare
+from millrace.sql.sqlite.connection import prepare
+from millrace.sql.sqlite.database import SqliteDatabase
 from millrace.sql.store import SqlStore
 from millrace.telemetry import Telemetry
 from millrace.testing.clock import ManualClock
@@ -63,7 +64,7 @@ class RecordingStore(SqlStore):
 
     def __init__(self, path: str, clock: ManualClock, record: SentRecord) -> None:
         receipts = count(1)
-        super().__init__(path, clock, new_receipt=lambda: next(receipts), chance=lambda: MIDDLE)
+        super().__init__(SqliteDatabase(path, clock), clock, new_receipt=lambda: next(receipts), chance=lambda: MIDDLE)
         self._record, self._names = record, dict[str, str]()
 
     async def send(self, queue_id: str, messages_: Sequence[Stamped], once: Once | None = None) -> Stored:

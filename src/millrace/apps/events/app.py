@@ -24,7 +24,7 @@ from millrace.http.routes import Answer, Route
 from millrace.message import Backlog, Outgoing, check_json
 from millrace.platform import App, Platform, ensure_queues
 from millrace.queue import Queue
-from millrace.sql.migrate import Schema
+from millrace.sql.schemas import Schema
 
 DEBUG_NOTE = "Event forced to dead letter queue"
 

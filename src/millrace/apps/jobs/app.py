@@ -12,7 +12,7 @@ from millrace.apps.jobs.turnstile import Turnstile, outbound_to
 from millrace.apps.jobs.upload_routes import UploadRoutes, UploadRules
 from millrace.platform import App, Cron, Platform
 from millrace.resources.objects.contract import ObjectStore
-from millrace.sql.migrate import Schema
+from millrace.sql.schemas import Schema
 
 SCHEMA = Schema("jobs", "millrace.apps.jobs")
 SITEVERIFY = "https://challenges.cloudflare.com/turnstile/v0/siteverify"

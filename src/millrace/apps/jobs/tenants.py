@@ -13,7 +13,6 @@ from millrace.message import Lease
 from millrace.settlement import is_last_delivery
 from millrace.sql import limiting, queues
 from millrace.sql.queues import QueueState
-from millrace.sql.settling import key_list
 from millrace.sql.transaction import Row
 from millrace.work import Work
 
@@ -67,6 +66,6 @@ def _lease(work: Work, state: QueueState, jobs: list[Taken], receipt: int, until
     last = [job.lease.key for job in jobs if is_last_delivery(job.attempts, state.policy)]
     others = [job.lease.key for job in jobs if not is_last_delivery(job.attempts, state.policy)]
     if last:
-        work.apply("lease", (until_ms, until_ms, receipt, True, key_list(last)))
+        work.apply("lease", (until_ms, until_ms, receipt, True, work.tx.array(last)))
     if others:
-        work.apply("lease", (until_ms + state.retry_delay_ms, until_ms, receipt, False, key_list(others)))
+        work.apply("lease", (until_ms + state.retry_delay_ms, until_ms, receipt, False, work.tx.array(others)))

@@ -14,7 +14,7 @@ where account_id = :account_id and key = :key and ends_at_ms > :now_ms
 
 -- name: extend_lock
 update locks
-set ends_at_ms = max(ends_at_ms, :until_ms)
+set ends_at_ms = case when ends_at_ms > :until_ms then ends_at_ms else :until_ms end
 where account_id = :account_id and key = :key and lock_id = :lock_id and ends_at_ms > :now_ms
 returning owner, token, ends_at_ms
 

@@ -8,11 +8,6 @@ update queues set name = :name, modified_at_ms = :modified_at_ms, value = :value
 -- name: delete_queue
 delete from queues where id = :id
 
--- name: queue_state
-select q.value, q.lane, l.backlog_count, l.backlog_bytes, l.features
-from queues q join lanes l on l.lane = q.lane
-where q.id = :id
-
 -- name: queue_of_lane
 select value from queues where lane = :lane
 
@@ -21,16 +16,6 @@ select value from queues where account_id = :account_id and name = :name
 
 -- name: queues
 select value from queues where account_id = :account_id order by created_at_ms, id
-
--- name: queues_with_backlog
-select q.value, q.lane
-from lanes l join queues q on q.lane = l.lane
-where l.backlog_count > 0
-
--- name: backlogs
-select q.name, q.lane, l.backlog_count, l.backlog_bytes
-from queues q join lanes l on l.lane = q.lane
-where q.account_id = :account_id
 
 -- name: next_lane
 select coalesce(max(lane), 0) + 1 from lanes
@@ -47,18 +32,13 @@ insert into lanes (lane) values (:lane)
 update queues set lane = :lane where id = :id
 
 -- name: drop_lane
-update lanes set in_use = 0 where lane = :lane
+update lanes set in_use = false where lane = :lane
 
 -- name: next_dropped_lane
 select lane from lanes where not in_use order by lane limit 1
 
 -- name: delete_lane
 delete from lanes where lane = :lane
-
--- name: add_backlog
-update lanes
-set backlog_count = backlog_count + :count, backlog_bytes = backlog_bytes + :bytes
-where lane = :lane
 
 -- name: set_features
 update lanes set features = :features where lane = :lane
@@ -67,13 +47,11 @@ update lanes set features = :features where lane = :lane
 select tokens, at_ms from rate_buckets where queue_id = :queue_id
 
 -- name: set_rate_bucket
-insert or replace into rate_buckets (queue_id, tokens, at_ms) values (:queue_id, :tokens, :at_ms)
+insert into rate_buckets (queue_id, tokens, at_ms) values (:queue_id, :tokens, :at_ms)
+on conflict (queue_id) do update set tokens = excluded.tokens, at_ms = excluded.at_ms
 
 -- name: delete_rate_bucket
 delete from rate_buckets where queue_id = :queue_id
-
--- name: redriving_queues
-select value from queues where value ->> '$.settings.auto_redrive' is not null order by id
 
 -- name: insert_subscription
 insert into subscriptions (id, account_id, created_at_ms, queue_id, value)
@@ -90,9 +68,3 @@ select value from subscriptions where id = :id and account_id = :account_id
 
 -- name: subscriptions
 select value from subscriptions where account_id = :account_id order by created_at_ms, id
-
--- name: pushed_queues
-select value
-from queues
-where value ->> '$.consumer.type' = 'http_push'
-order by id;

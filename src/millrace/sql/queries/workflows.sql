@@ -7,12 +7,6 @@ select params, status, version, output, error, created_at_ms, modified_at_ms, wa
 from workflow_instances
 where account_id = :account_id and workflow = :workflow and id = :id
 
--- name: workflow_steps
-select name, number, status, result, attempts, error, wakes_at_ms
-from workflow_steps
-where account_id = :account_id and workflow = :workflow and instance_id = :id
-order by rowid
-
 -- name: begin_workflow
 update workflow_instances
 set status = 'running', version = version + 1, modified_at_ms = :now_ms, wakes_at_ms = null
@@ -57,16 +51,6 @@ from workflow_instances
 where ended_at_ms is not null and ended_at_ms <= :ended_before_ms
 order by ended_at_ms
 limit :limit
-
--- name: forget_workflow_steps
-delete from workflow_steps
-where rowid in (
-    select rowid
-    from workflow_steps
-    where account_id = :account_id and workflow = :workflow and instance_id = :id
-    limit :limit
-)
-returning 1
 
 -- name: forget_workflow
 delete from workflow_instances where account_id = :account_id and workflow = :workflow and id = :id

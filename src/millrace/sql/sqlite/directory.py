@@ -18,8 +18,10 @@ from millrace.errors import StoreRefused
 from millrace.ids import new_id
 from millrace.queue import Queue
 from millrace.sql import queues
-from millrace.sql.connection import connect, prepare
-from millrace.sql.migrate import Schema, Version, versions
+from millrace.sql.schemas import Schema, Version
+from millrace.sql.sqlite.connection import connect, prepare
+from millrace.sql.sqlite.migrate import versions
+from millrace.sql.sqlite.transaction import SqliteTransaction
 from millrace.sql.transaction import Transaction
 
 T = TypeVar("T")
@@ -82,7 +84,7 @@ def read_queues(folder: Path, account_id: str) -> list[Queue]:
     try:
         connection = apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READONLY)
         try:
-            return queues.all_of(Transaction(connection), account_id)
+            return queues.all_of(SqliteTransaction(connection), account_id)
         finally:
             connection.close()
     except apsw.Error as error:
@@ -102,7 +104,7 @@ def read_database(folder: Path, fn: Callable[[Transaction], T]) -> T:
         connection = apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READONLY)
         try:
             connection.execute("begin")
-            return fn(Transaction(connection))
+            return fn(SqliteTransaction(connection))
         finally:
             connection.close()
     except apsw.Error as error:

@@ -1,7 +1,7 @@
 """What a store goes on above when it starts: the time, and the numbers it has given out."""
 
 from millrace.clock import Clock, boot_id, boot_uptime_ms, uptime_ms
-from millrace.sql.transaction import Transaction
+from millrace.sql.sqlite.transaction import SqliteTransaction
 
 SEQUENCE_BLOCK = 1 << 20  # numbers reserved at once, so that a commit need not write the next one
 STAMP_MS = 1_000  # how often the time is written; a page more in every commit would cost a fifth
@@ -10,7 +10,7 @@ STAMP_MS = 1_000  # how often the time is written; a page more in every commit w
 class Stamps:
     """The row of the time and of the reserved numbers. What was written counts once it is committed."""
 
-    def __init__(self, tx: Transaction, clock: Clock) -> None:
+    def __init__(self, tx: SqliteTransaction, clock: Clock) -> None:
         self._tx, self._clock = tx, clock
         self._sequence_limit = self._due_at_ms = 0
         self._written: tuple[int, int] | None = None

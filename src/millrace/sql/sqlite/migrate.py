@@ -1,41 +1,13 @@
-"""Schema versions: numbered files, forward only, one transaction in all.
+"""Migrations of a SQLite file, all of them in one transaction.
 
 The engine's own version is the file's `user_version`; each application's stands in the table schema_migrations.
 """
 
 from collections.abc import Sequence
-from importlib.resources import files
 
 import apsw
-import msgspec
 
-from millrace.errors import StoreRefused
-
-
-class Schema(msgspec.Struct, frozen=True):
-    """An application's part of the database: numbered files in its package's `migrations/sqlite`, and `queries`."""
-
-    name: str
-    package: str
-
-
-class Version(msgspec.Struct, frozen=True):
-    """Where a part of the database stands, and where this program would bring it; `pending` are file names."""
-
-    name: str
-    present: int
-    newest: int
-    pending: tuple[str, ...]
-
-
-ENGINE = Schema("millrace", "millrace.sql")
-
-
-def migrations(schema: Schema = ENGINE) -> list[tuple[int, str, str]]:
-    """Give the migrations of a schema as (version, file name, script), in order."""
-    folder = files(schema.package).joinpath("migrations", "sqlite")
-    scripts = sorted((file.name, file.read_text()) for file in folder.iterdir() if file.name.endswith(".sql"))
-    return [(int(name.split("_")[0]), name, script) for name, script in scripts]
+from millrace.sql.schemas import ENGINE, Schema, Version, compare, migrations
 
 
 def migrate(connection: apsw.Connection, schemas: Sequence[Schema] = ()) -> bool:
@@ -62,18 +34,7 @@ def versions(connection: apsw.Connection, schemas: Sequence[Schema] = ()) -> lis
     Raises:
         StoreRefused: the database was written by a newer program.
     """
-    found = []
-    for schema in (ENGINE, *schemas):
-        known, present = migrations(schema), _present(connection, schema)
-        newest = known[-1][0]
-        if present > newest:
-            raise StoreRefused(
-                f"the database has schema version {present} of {schema.name}, this program knows up to {newest}; "
-                "start it with the newer Millrace that wrote it, or restore a backup made before"
-            )
-        pending = tuple(name for version, name, _ in known if version > present)
-        found.append(Version(schema.name, present, newest, pending))
-    return found
+    return compare(lambda schema: _present(connection, schema), schemas, "sqlite")
 
 
 def _present(connection: apsw.Connection, schema: Schema) -> int:

@@ -7,8 +7,9 @@ import apsw
 
 from millrace.clock import Stamp
 from millrace.errors import StoreRefused
-from millrace.sql.migrate import Schema, migrate
-from millrace.sql.transaction import Transaction
+from millrace.sql.schemas import Schema
+from millrace.sql.sqlite.migrate import migrate
+from millrace.sql.sqlite.transaction import SqliteTransaction
 
 BUSY_TIMEOUT_MS = 2_000  # a foreign lock costs this much before the answer is 503
 WAL_LIMIT_BYTES = 64 * 1024 * 1024
@@ -66,7 +67,7 @@ def prepare(path: str, new_store_id: str | None, schemas: Sequence[Schema] = ())
         if new_store_id is None and not connection.pragma("user_version"):
             raise StoreRefused(f"{path} holds no store, although one was made here; restore a backup")
         migrate(connection, schemas)
-        tx = Transaction(connection)
+        tx = SqliteTransaction(connection)
         row = tx.fetch_one("stamp")
         if row is not None:
             tx.apply("set_boot", (row[3],))  # a file that cannot be written should be told now
