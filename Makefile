@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 UV := $(VENV)/uv/bin/uv
 READY := $(VENV)/.ready
 TOOLS := $(VENV)/.tools
+POSTGRES := $(VENV)/.initdb $(VENV)/.pgbouncer
 DATA ?= data
 
 .PHONY: run dev agent demo test soak check bench docs clean
@@ -21,11 +22,11 @@ agent: $(READY)
 demo: $(READY)
 	@$(BIN)/python -m examples.demo
 
-test: $(TOOLS)
+test: $(TOOLS) $(POSTGRES)
 	$(BIN)/python -m pytest -n 3 tests
 
 # What takes longer, or needs more than Python: a browser named chromium.
-soak: $(TOOLS)
+soak: $(TOOLS) $(POSTGRES)
 	SOAK=1 $(BIN)/python -m pytest -n 2 soak tests/acceptance/test_kill.py tests/acceptance/test_power_cut.py \
 		tests/acceptance/test_clock.py
 
@@ -36,7 +37,7 @@ check: $(TOOLS)
 	$(BIN)/lint-imports
 	$(BIN)/python -m scripts.sync_client --check
 
-bench: $(TOOLS)
+bench: $(TOOLS) $(VENV)/.initdb
 	@$(BIN)/python -m bench
 
 docs: $(READY)
@@ -55,3 +56,11 @@ $(READY): pyproject.toml uv.lock
 $(TOOLS): $(READY)
 	@$(UV) sync --quiet --frozen --inexact --group dev
 	@touch $(TOOLS)
+
+# Links to the programs: one that is gone, as in a new container, is installed again.
+$(VENV)/.initdb: | $(READY)
+	@found=$$($(BIN)/python -m scripts.install_postgres) && ln -sfn "$$found" $@
+
+# Without it, the few tests of it are skipped.
+$(VENV)/.pgbouncer: | $(READY)
+	@found=$$($(BIN)/python -m scripts.install_postgres pgbouncer) && ln -sfn "$$found" $@ || true

@@ -284,6 +284,7 @@ def wait_until(condition: Callable[[], bool], seconds: float, otherwise: str) ->
 
 
 def memory() -> Path | None:
+    """Give the folder of the file system in memory, if there is one with enough room."""
     usable = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= MEMORY_BYTES
     return MEMORY if usable else None
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 PROGRAMS = {"postgresql": "initdb", "pgbouncer": "pgbouncer"}  # what a package brings, by which it is known
 DEBIAN = Path("/usr/lib/postgresql")
+SBIN = Path("/usr/sbin")  # where Debian has pgbouncer, and not on everybody's PATH
 DEFAULTS = "/etc/postgresql-common/createcluster.conf"
 NO_CLUSTER = "$a create_main_cluster = false"
 SYSTEMD = Path("/run/systemd/system")
@@ -34,7 +35,7 @@ def _folders() -> Iterator[Path]:
         yield Path(subprocess.run([config, "--bindir"], capture_output=True, text=True, check=True).stdout.strip())
     yield from sorted(DEBIAN.glob("*/bin"), key=_version, reverse=True)
     yield from (Path(folder) for folder in os.get_exec_path())
-    yield Path("/usr/sbin")  # pgbouncer's place, which is not on everybody's PATH
+    yield SBIN
 
 
 def _version(folder: Path) -> float:

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from scripts.cluster import Cluster
 
+from tests.clusters import fresh_database, shared_cluster
 from tests.support import IS_SOAK, Server
 
 # How fast examples are made says something about the machine only; the first ones are slow on a fresh clone.
@@ -36,3 +38,16 @@ def stopped(tmp_path: Path) -> Iterator[Server]:
     server = Server(tmp_path / "data")
     yield server
     server.__exit__()
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Cluster:
+    """The PostgreSQL of the test run; give databases names of your own, and do not stop it."""
+    return shared_cluster()
+
+
+@pytest.fixture
+def database_url() -> Iterator[str]:
+    """The address of an empty PostgreSQL database."""
+    with fresh_database() as url:
+        yield url

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import pytest
 
 from millrace.clock import Clock
+from millrace.sql.postgres.preparing import prepare as prepare_postgres
 from millrace.sql.sqlite.connection import prepare
 from millrace.sql.store import SqlStore
-from millrace.sql.stores import sqlite_store
+from millrace.sql.stores import postgres_store, sqlite_store
+from tests.clusters import emptied_database, template_database
 
 # A commit there need not wait for a disk, which took most of the time; what a crash leaves is tests/acceptance's affair.
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
@@ -31,13 +34,23 @@ class ManualClock:
         return self.now_ms
 
 
-def make_sqlite(folder: Path, clock: Clock) -> SqlStore:
+@contextmanager
+def make_sqlite(folder: Path, clock: Clock) -> Iterator[SqlStore]:
     path = str(folder / "store.db")
     prepare(path, "conformance")
-    return sqlite_store(path, clock)
+    yield sqlite_store(path, clock)
 
 
-MAKERS: dict[str, Callable[[Path, Clock], Any]] = {"sqlite": make_sqlite}
+@contextmanager
+def make_postgres(folder: Path, clock: Clock) -> Iterator[SqlStore]:
+    with emptied_database(template_database("engine", prepare_postgres)) as url:
+        yield postgres_store(url, clock)
+
+
+MAKERS: dict[str, Callable[[Path, Clock], AbstractContextManager[SqlStore]]] = {
+    "sqlite": make_sqlite,
+    "postgres": make_postgres,
+}
 
 
 @pytest.fixture
@@ -53,6 +66,6 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(params=MAKERS)
 async def store(request: pytest.FixtureRequest, folder: Path, clock: ManualClock) -> AsyncIterator[Any]:
-    made = MAKERS[request.param](folder, clock)
-    yield made
-    await made.close()
+    with MAKERS[request.param](folder, clock) as made:
+        yield made
+        await made.close()

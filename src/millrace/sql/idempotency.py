@@ -11,7 +11,7 @@ from millrace import limits
 from millrace.errors import IdempotencyKeyReused
 from millrace.idempotency import Once, dedupe_hash
 from millrace.message import Stamped
-from millrace.sql.transaction import Row, Transaction
+from millrace.sql.transaction import Row, RunAgain, Transaction
 
 KEPT_MS = limits.IDEMPOTENCY_SECONDS * 1000
 EXPIRED_AT_ONCE = 250  # each row has an index page of its own: these hold the writer for 4 ms, 1,000 for 22 ms
@@ -23,8 +23,9 @@ class Ledger:
     def __init__(self, tx: Transaction, borne: Iterable[tuple[str, bytes]]) -> None:
         wanted = [(queue_id, key_hash.hex()) for queue_id, key_hash in borne]
         found = tx.fetch("earlier_sends", (msgspec.json.encode(wanted).decode(),)) if wanted else []
-        self._known: dict[tuple[str, bytes], Row] = {(row[0], row[1]): row for row in found}
-        self._new: list[Row] = []
+        self._known: dict[tuple[str, bytes], Row] = {(row[0], row[1]): row[:5] for row in found}
+        self._numbers = {(row[0], row[1]): row[5] for row in found}
+        self._new: dict[tuple[str, bytes], Row] = {}
 
     def find(self, queue_id: str, once: Once, now_ms: int) -> str | IdempotencyKeyReused | None:
         """Give the id of the first message that this key stored, the refusal of other content, None for a new key."""
@@ -66,13 +67,22 @@ class Ledger:
             self._add((queue_id, dedupe_hash(key), b"", message.id, message.sent_at_ms))
 
     def save(self, tx: Transaction) -> None:
-        """Write what was noted, if there is anything."""
-        if self._new:
-            tx.insert_many("note_send", self._new)
+        """Write what was noted, if there is anything.
+
+        Raises:
+            RunAgain: another server has noted one of these keys meanwhile.
+        """
+        if not self._new:
+            return
+        if tx.shares:
+            outdated = [self._numbers[key] for key in self._new if key in self._numbers]
+            if outdated:
+                tx.apply("forget_sends", (tx.array(outdated),))
+        if tx.insert_many("note_send", [*self._new.values()]) < len(self._new):
+            raise RunAgain
 
     def _add(self, row: Row) -> None:
-        self._known[row[0], row[1]] = row
-        self._new.append(row)
+        self._known[row[0], row[1]] = self._new[row[0], row[1]] = row
 
 
 def expire(tx: Transaction, now_ms: int) -> int:

@@ -19,6 +19,8 @@ from millrace.store import Cleared
 NO_RETENTION_MS = 1 << 62
 NEVER_MS = 1 << 62  # when a message becomes visible that waits behind another one of its ordering key
 
+FOLD_CHANGES = 64  # where changes of a backlog are rows: as many as a look at it may cost
+
 RANKED, ORDERED = 1, 2  # features of a lane: it has had messages of more than one priority, or with an ordering key
 
 _decode = lru_cache(maxsize=4096)(msgspec.json.Decoder(Queue).decode)  # the same text, the same immutable value
@@ -32,6 +34,7 @@ class QueueState:
         "_bytes",
         "_count",
         "_new_features",
+        "_unfolded",
         "backlog_bytes",
         "backlog_count",
         "cleared",
@@ -44,7 +47,7 @@ class QueueState:
     )
 
     def __init__(self, row: Row) -> None:
-        value, self.lane, self.backlog_count, self.backlog_bytes, self.features = row
+        value, self.lane, self.backlog_count, self.backlog_bytes, self.features, self._unfolded = row
         self.queue = _decode(value)
         self.policy: Policy | None = self.queue.consumer.policy if self.queue.consumer else None
         self.first_key, self.end_key = keys_of_lane(self.lane)
@@ -96,6 +99,9 @@ class QueueState:
         if self._count or self._bytes:
             tx.apply("add_backlog", (self._count, self._bytes, self.lane))
             self._count = self._bytes = 0
+        if self._unfolded >= FOLD_CHANGES and tx.fetch("hold_fold", (self.lane,)):
+            tx.apply("fold_backlog", (self.lane,))
+            self._unfolded = 0
 
 
 def unknown(queue_id: str) -> QueueNotFound:

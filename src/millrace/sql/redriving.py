@@ -37,7 +37,7 @@ def redrive(
 
 def _origins(tx: Transaction, rows: list[Row]) -> dict[str, QueueState]:
     """Give, by id, the queues that the messages come from and that are still there."""
-    found = {queue_id: queues.find(tx, queue_id) for queue_id in {row[1] for row in rows} - {None}}
+    found = queues.find_each(tx, {row[1] for row in rows} - {None})
     return {queue_id: state for queue_id, state in found.items() if state is not None}
 
 

@@ -7,6 +7,10 @@ Row = tuple[Any, ...]
 Bindings = Mapping[str, Any] | Sequence[Any]
 
 
+class RunAgain(Exception):
+    """What a transaction rests on was changed by another one: undo it and run it again."""
+
+
 class Transaction(Protocol):
     """One open transaction.
 

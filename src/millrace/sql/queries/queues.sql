@@ -25,9 +25,6 @@ select coalesce(max(lane), 0) + 1 from lanes
 select min(a.lane) + 1 from (select 0 as lane union all select lane from lanes) a
 where not exists (select 1 from lanes b where b.lane = a.lane + 1)
 
--- name: insert_lane
-insert into lanes (lane) values (:lane)
-
 -- name: set_lane
 update queues set lane = :lane where id = :id
 
@@ -36,9 +33,6 @@ update lanes set in_use = false where lane = :lane
 
 -- name: next_dropped_lane
 select lane from lanes where not in_use order by lane limit 1
-
--- name: delete_lane
-delete from lanes where lane = :lane
 
 -- name: set_features
 update lanes set features = :features where lane = :lane

@@ -54,8 +54,14 @@ set
     folded_below = pg_snapshot_xmin(pg_current_snapshot())
 where lane = :lane
 
--- name: forget_backlog
-delete from backlog_changes where lane = :lane
+-- name: insert_lane
+-- A number that is given a second time must not begin with what a late settlement wrote under it.
+with forgotten as (delete from backlog_changes where lane = :lane)
+insert into lanes (lane) values (:lane)
+
+-- name: delete_lane
+with forgotten as (delete from backlog_changes where lane = :lane)
+delete from lanes where lane = :lane
 
 -- name: redriving_queues
 select value from queues where value::json #>> '{settings,auto_redrive}' is not null order by id

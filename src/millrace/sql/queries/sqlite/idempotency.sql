@@ -1,6 +1,6 @@
 -- name: earlier_sends
 -- The keys of a group come as one JSON array of pairs, queue and hash in hex.
-select i.queue_id, i.key_hash, i.content_hash, i.message_id, i.created_at_ms
+select i.queue_id, i.key_hash, i.content_hash, i.message_id, i.created_at_ms, i.number
 from
     json_each(:borne) as borne
     cross join idempotency i on i.queue_id = borne.value ->> 0 and i.key_hash = unhex(borne.value ->> 1)

@@ -1,5 +1,5 @@
 -- name: queue_state
-select q.value, q.lane, l.backlog_count, l.backlog_bytes, l.features
+select q.value, q.lane, l.backlog_count, l.backlog_bytes, l.features, 0
 from queues q join lanes l on l.lane = q.lane
 where q.id = :id
 
@@ -26,3 +26,9 @@ select value
 from queues
 where value ->> '$.consumer.type' = 'http_push'
 order by id;
+
+-- name: insert_lane
+insert into lanes (lane) values (:lane)
+
+-- name: delete_lane
+delete from lanes where lane = :lane
