@@ -44,7 +44,11 @@ class Rig:
         folder.mkdir(parents=True)
         path = str(folder / "bench.db")
         prepare(path, "bench")
-        store = sqlite_store(path, wall_ms)
+        return await cls.over(sqlite_store(path, wall_ms), queues)
+
+    @classmethod
+    async def over(cls, store: SqlStore, queues: int = 1) -> "Rig":
+        """Make so many queues in an empty store."""
         made = [await store.create_queue(_queue(number)) for number in range(queues)]
         return cls(store, made[-1])
 

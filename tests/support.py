@@ -6,13 +6,14 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Self
+
+from tests.starting import COMMAND, Fork, start
 
 ROOT = Path(__file__).parent.parent
 START_SECONDS = 20
@@ -60,13 +61,11 @@ class Server:
         self.environ.pop("PORT", None)
         self.output = bytearray()
         self.url = ""
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Fork | subprocess.Popen[bytes] | None = None
 
     def start(self, *, wait: bool = True) -> "Server":
         self.output = bytearray()
-        self.process = subprocess.Popen(
-            [*self._command(), *self.arguments], env=self.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+        self.process = start([*self._command(), *self.arguments], env=self.environ)
         # A pipe each: in a common one the greeting may fall into the middle of a log line.
         self._readers = [
             threading.Thread(target=self._read, args=(stream,), daemon=True)
@@ -79,7 +78,7 @@ class Server:
         return self
 
     def _command(self) -> list[str]:
-        return [sys.executable, "-m", "millrace.cli.main", "serve", "--port", "0", "--data", str(self.data)]
+        return [*COMMAND, "serve", "--port", "0", "--data", str(self.data)]
 
     def _read(self, stream: IO[bytes]) -> None:
         for line in stream:

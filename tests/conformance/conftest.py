@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -34,23 +34,33 @@ class ManualClock:
         return self.now_ms
 
 
+Opener = Callable[[Clock], SqlStore]
+
+
 @contextmanager
-def make_sqlite(folder: Path, clock: Clock) -> Iterator[SqlStore]:
+def on_sqlite(folder: Path) -> Iterator[Opener]:
     path = str(folder / "store.db")
     prepare(path, "conformance")
-    yield sqlite_store(path, clock)
+    yield lambda clock: sqlite_store(path, clock)
 
 
 @contextmanager
-def make_postgres(folder: Path, clock: Clock) -> Iterator[SqlStore]:
+def on_postgres(folder: Path) -> Iterator[Opener]:
     with emptied_database(template_database("engine", prepare_postgres)) as url:
-        yield postgres_store(url, clock)
+        yield lambda clock: postgres_store(url, clock)
 
 
-MAKERS: dict[str, Callable[[Path, Clock], AbstractContextManager[SqlStore]]] = {
-    "sqlite": make_sqlite,
-    "postgres": make_postgres,
-}
+MAKERS: dict[str, Callable[[Path], AbstractContextManager[Opener]]] = {"sqlite": on_sqlite, "postgres": on_postgres}
+
+
+class Place:
+    """Where the store of a state machine lies; it may be opened several times, one after the other."""
+
+    def __init__(self, maker: str) -> None:
+        self._exits = ExitStack()
+        folder = self._exits.enter_context(TemporaryDirectory(prefix="millrace-", dir=MEMORY))
+        self.open = self._exits.enter_context(MAKERS[maker](Path(folder)))
+        self.remove = self._exits.close
 
 
 @pytest.fixture
@@ -65,7 +75,14 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture(params=MAKERS)
-async def store(request: pytest.FixtureRequest, folder: Path, clock: ManualClock) -> AsyncIterator[Any]:
-    with MAKERS[request.param](folder, clock) as made:
-        yield made
-        await made.close()
+def opener(request: pytest.FixtureRequest, folder: Path) -> Iterator[Opener]:
+    """Give what opens the one store of the test, once or several times."""
+    with MAKERS[request.param](folder) as opener:
+        yield opener
+
+
+@pytest.fixture
+async def store(opener: Opener, clock: ManualClock) -> AsyncIterator[Any]:
+    made = opener(clock)
+    yield made
+    await made.close()

@@ -1,9 +1,7 @@
 """Random operations with priorities, ordering keys, times, deduplication and forwards, against a small model."""
 
 import asyncio
-import tempfile
 from math import inf
-from pathlib import Path
 
 import msgspec
 from hypothesis import settings
@@ -16,7 +14,9 @@ from millrace.queue import Forward
 from millrace.redriving import RedriveFilter
 from millrace.settlement import Ack, Postpone, Reject, Retry
 from millrace.sql import messages
-from tests.conformance.conftest import MAKERS, MEMORY, ManualClock
+from millrace.sql.lanes import keys_of_lane
+from millrace.sql.queues import load
+from tests.conformance.conftest import ManualClock, Place
 from tests.conformance.made import queue, stamped
 
 RETENTION_MS, RETRY_DELAY_MS, MAX_RETRIES = 40_000, 5000, 2
@@ -108,12 +108,14 @@ class Model:
 
 
 class FeatureMachine(RuleBasedStateMachine):
+    maker = "sqlite"
+
     def __init__(self):
         super().__init__()
         self.clock, self.model = ManualClock(), Model()
         self.leases, self.refs = [], []
         self.loop = asyncio.new_event_loop()
-        self.folder = tempfile.TemporaryDirectory(dir=MEMORY)
+        self.place = Place(self.maker)
 
     @initialize(forward_only=st.booleans())
     def set_up(self, forward_only):
@@ -121,7 +123,7 @@ class FeatureMachine(RuleBasedStateMachine):
         self.run_(self._set_up())
 
     async def _set_up(self):
-        self.store = MAKERS["sqlite"](Path(self.folder.name), self.clock)
+        self.store = self.place.open(self.clock)
         kept = {"message_retention_period": RETENTION_MS // 1000}
         head_start = {"head_start_seconds": HEAD_START_MS // 1000}
         self.made = {
@@ -243,7 +245,7 @@ class FeatureMachine(RuleBasedStateMachine):
         self.run_(self.store.expire(now))
         self.model.reap(now)
         shown = self.run_(
-            self.store.read(lambda tx: {where: _seen(tx, queue, now) for where, queue in self.made.items()})
+            self.store.write(lambda tx: {where: _seen(tx, queue, now) for where, queue in self.made.items()})
         )
         for where, (ids, count, heads) in shown.items():
             expected = self.model.of(where)
@@ -255,7 +257,7 @@ class FeatureMachine(RuleBasedStateMachine):
         if hasattr(self, "store"):
             self.run_(self.store.close())
         self.loop.close()
-        self.folder.cleanup()
+        self.place.remove()
 
 
 def _stamped(now, *, delay, copied, **features):
@@ -269,13 +271,17 @@ def _stamped(now, *, delay, copied, **features):
 def _seen(tx, queue, now):
     """Give the ids of a queue's messages, their count, and the ordering key of each that is not parked."""
     ids = [message.id for message in messages.peek(tx, queue.id, 1000, now, 0)]
-    rows = tx.connection.execute(
-        "select ordering_key from messages join queues on queues.lane = messages.lane "
-        "where queues.id = ? and ordering_key is not null and due_at_ms is null",
-        (queue.id,),
-    )
-    return ids, messages.backlog(tx, queue.id).count, [key for (key,) in rows.fetchall()]
+    first_key, end_key = keys_of_lane(load(tx, queue.id).lane)
+    rows = tx.fetch("in_order", (first_key, end_key, 1000))
+    heads = [key for *_, key, due_at_ms in rows if key is not None and due_at_ms is None]
+    return ids, messages.backlog(tx, queue.id).count, heads
 
 
-FeatureMachine.TestCase.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)
+class FeatureMachineOnPostgres(FeatureMachine):
+    maker = "postgres"
+
+
 TestFeatureMachine = FeatureMachine.TestCase
+TestFeatureMachine.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)
+TestFeatureMachineOnPostgres = FeatureMachineOnPostgres.TestCase
+TestFeatureMachineOnPostgres.settings = settings(max_examples=12, stateful_step_count=40, deadline=None)

@@ -1,8 +1,6 @@
 """Locks: one holder at a time, an end, and tokens that fence off whoever stalled."""
 
 import asyncio
-import tempfile
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -13,7 +11,7 @@ from millrace.coordination import locks
 from millrace.coordination.locks import Locks
 from millrace.coordination.sweep import sweep
 from millrace.errors import Fenced, InvalidInput, LockHeld, StoreUnavailable
-from tests.conformance.conftest import MAKERS, MEMORY, ManualClock
+from tests.conformance.conftest import ManualClock, Place
 
 KEY = ("acc", "doc-1")
 
@@ -86,7 +84,7 @@ async def test_a_refused_write_leaves_nothing_of_its_transaction(store, clock):
     assert await Locks(store, clock).look("acc", "another") is None
 
 
-async def test_tokens_rise_for_ever_after_release_end_sweep_and_restart(store, clock, folder):
+async def test_tokens_rise_for_ever_after_release_end_sweep_and_restart(store, clock, opener):
     kept, tokens = Locks(store, clock), []
     for owner in "abc":
         lock = await kept.take(*KEY, owner, 1000)
@@ -97,7 +95,7 @@ async def test_tokens_rise_for_ever_after_release_end_sweep_and_restart(store, c
         await sweep(store, clock())
     await store.close()
 
-    again = MAKERS["sqlite"](folder, clock)
+    again = opener(clock)
     tokens.append((await Locks(again, clock).take(*KEY, "d", 1000)).token)
     await again.close()
 
@@ -238,12 +236,12 @@ class LockMachine(RuleBasedStateMachine):
         self.clock, self.held, self.ends_at_ms, self.highest_token = ManualClock(), None, 0, 0
         self.written_by = []
         self.loop = asyncio.new_event_loop()
-        self.folder = tempfile.TemporaryDirectory(dir=MEMORY)
+        self.place = Place(self.maker)
         self.open()
 
     def open(self):
         async def make():
-            return MAKERS[self.maker](Path(self.folder.name), self.clock)
+            return self.place.open(self.clock)
 
         self.store = self.run_(make())
         self.locks = Locks(self.store, self.clock)
@@ -313,8 +311,14 @@ class LockMachine(RuleBasedStateMachine):
     def teardown(self):
         self.run_(self.store.close())
         self.loop.close()
-        self.folder.cleanup()
+        self.place.remove()
 
 
-LockMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
+class LockMachineOnPostgres(LockMachine):
+    maker = "postgres"
+
+
 TestLockMachine = LockMachine.TestCase
+TestLockMachine.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
+TestLockMachineOnPostgres = LockMachineOnPostgres.TestCase
+TestLockMachineOnPostgres.settings = settings(max_examples=10, stateful_step_count=30, deadline=None)

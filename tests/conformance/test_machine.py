@@ -1,15 +1,13 @@
 """Random operations against a small model: what the tables of cases do not think of."""
 
 import asyncio
-import tempfile
-from pathlib import Path
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
 
 from millrace.settlement import Ack, Postpone, Reject, Retry
-from tests.conformance.conftest import MAKERS, MEMORY, ManualClock
+from tests.conformance.conftest import ManualClock, Place
 from tests.conformance.made import queue, stamped
 
 RETENTION, RETRY_DELAY, MAX_RETRIES = 600, 5, 2
@@ -88,11 +86,11 @@ class StoreMachine(RuleBasedStateMachine):
         super().__init__()
         self.clock, self.model = ManualClock(), Model()
         self.loop = asyncio.new_event_loop()
-        self.folder = tempfile.TemporaryDirectory(dir=MEMORY)
+        self.place = Place(self.maker)
         self.loop.run_until_complete(self._set_up())
 
     async def _set_up(self):
-        self.store = MAKERS[self.maker](Path(self.folder.name), self.clock)
+        self.store = self.place.open(self.clock)
         made = queue(
             max_retries=MAX_RETRIES,
             retry_delay=RETRY_DELAY,
@@ -194,7 +192,7 @@ class StoreMachine(RuleBasedStateMachine):
     def teardown(self):
         self.run_(self.store.close())
         self.loop.close()
-        self.folder.cleanup()
+        self.place.remove()
 
 
 def _with_retention(old):
@@ -202,5 +200,11 @@ def _with_retention(old):
     return type(old)(**fields | {"settings": type(old.settings)(message_retention_period=RETENTION)})
 
 
-StoreMachine.TestCase.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)
+class StoreMachineOnPostgres(StoreMachine):
+    maker = "postgres"
+
+
 TestStoreMachine = StoreMachine.TestCase
+TestStoreMachine.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)
+TestStoreMachineOnPostgres = StoreMachineOnPostgres.TestCase
+TestStoreMachineOnPostgres.settings = settings(max_examples=12, stateful_step_count=40, deadline=None)

@@ -3,7 +3,7 @@
 import pytest
 
 from millrace.sql.statements import load_statements
-from tests.conformance.conftest import make_sqlite
+from tests.conformance.conftest import on_sqlite
 from tests.conformance.made import Bench
 
 MEANT = {
@@ -19,9 +19,10 @@ MEANT = {
 
 @pytest.fixture
 async def tx(folder, clock):
-    store = make_sqlite(folder, clock)
-    yield await store.write(lambda tx: tx)
-    await store.close()
+    with on_sqlite(folder) as opener:
+        store = opener(clock)
+        yield await store.write(lambda tx: tx)
+        await store.close()
 
 
 @pytest.mark.parametrize("name", MEANT)
@@ -33,12 +34,14 @@ async def test_a_statement_uses_its_index(tx, name):
 
 
 @pytest.mark.parametrize(
-    "name", sorted(name for name, text in load_statements("sqlite").items() if "messages" in text.split() or "lanes" in text)
+    "name",
+    sorted(name for name, text in load_statements("sqlite").items() if "messages" in text.split() or "lanes" in text),
 )
 async def test_no_statement_looks_at_all_messages(tx, name):
     assert "SCAN messages\n" not in plan_of(tx, name) + "\n"
 
 
+@pytest.mark.parametrize("opener", ["sqlite"], indirect=True)
 async def test_a_message_without_features_costs_no_statement_for_them(store, clock):
     bench = await Bench.set_up(store, clock)
     seen = []

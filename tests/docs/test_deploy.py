@@ -16,7 +16,7 @@ from millrace.cli.arguments import make_parser
 from millrace.cli.listening import DRAIN_SECONDS
 from millrace.config import Settings, read_settings
 from millrace.http import health
-from tests.docs.pages import ROOT
+from tests.docs.pages import DOCS, ROOT, blocks
 from tests.docs.test_settings import Asked
 from tests.support import Server
 
@@ -98,6 +98,17 @@ def test_names_in_a_manifest_lead_to_each_other(name: str) -> None:
     for selector in selectors:
         wanted = selector.get("matchLabels", selector)
         assert any(wanted.items() <= has.items() for has in labels), wanted
+
+
+def test_alerts_go_by_metrics_that_there_are() -> None:
+    text = (DOCS / "operating.md").read_text()
+    rows = {row[1] for row in re.finditer(r"^\| `(millrace_\w+)` \|", text, re.MULTILINE)}
+    asked = {
+        name for block in blocks(DOCS / "operating.md", "yaml") for name in re.findall(r"millrace_\w+", block.text)
+    }
+
+    assert {name.removesuffix("_bucket") for name in asked} <= rows
+    assert all(yaml.safe_load(block.text) for block in blocks(DOCS / "operating.md", "yaml"))
 
 
 def test_keda_scales_a_deployment_by_a_metric_that_its_key_may_read(server: Server) -> None:
