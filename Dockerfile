@@ -27,7 +27,7 @@ USER 10001:10001
 WORKDIR /app
 VOLUME /data
 EXPOSE 8787
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --start-interval=1s --retries=3 \
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f\"http://127.0.0.1:{os.environ['PORT']}/readyz\", timeout=4)"]
 # The server handles signals itself, also as process 1. Handlers that leave processes behind want `docker run --init`.
 ENTRYPOINT ["millrace"]

@@ -26,7 +26,7 @@ class InstallFailed(Exception):
 
 def find(program: str = "initdb") -> Path | None:
     """Give the path of a program of PostgreSQL, the newest version's where there are several; None without one."""
-    return next((folder / program for folder in _folders() if (folder / program).exists()), None)
+    return next((folder / program for folder in _folders() if os.access(folder / program, os.X_OK)), None)
 
 
 def _folders() -> Iterator[Path]:

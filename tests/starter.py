@@ -4,6 +4,7 @@
 socket, and its forks end with it.
 """
 
+import atexit
 import gc
 import json
 import os
@@ -12,6 +13,7 @@ import signal
 import socket
 import struct
 import sys
+import threading
 from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
@@ -54,7 +56,7 @@ def main() -> None:
     request = _serve_until_forked(socket.socket(fileno=0))
     if request is not None:
         _become(request)
-        program.main()
+        _run()
 
 
 def _serve_until_forked(requests: socket.socket) -> Request | None:
@@ -115,8 +117,18 @@ def _become(request: Request) -> None:
     os.environ.clear()
     os.environ.update(request.environ)
     os.chdir(request.folder)
-    sys.path[0] = request.folder
+    sys.path.insert(0, request.folder)
     sys.argv = [program.__file__, *request.arguments]
+
+
+def _run() -> None:
+    """Run the program to its end, but let the interpreter not take itself apart: that would copy every page."""
+    try:
+        program.main()
+    except SystemExit as end:
+        threading._shutdown()
+        atexit._run_exitfuncs()
+        os._exit(end.code or 0)
 
 
 if __name__ == "__main__":

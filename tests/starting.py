@@ -4,6 +4,7 @@ Hundreds of tests start one, and the import is most of what each would cost. Com
 cannot have are started as usual.
 """
 
+import atexit
 import json
 import os
 import select
@@ -17,7 +18,8 @@ from contextlib import ExitStack, suppress
 from functools import cache
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, STDOUT
-from typing import IO
+from tempfile import TemporaryFile
+from typing import IO, Any, NamedTuple
 
 from tests.starter import NUMBER
 
@@ -25,7 +27,21 @@ STARTER = Path(__file__).with_name("starter.py")
 COMMAND = (sys.executable, "-m", "millrace.cli.main")
 READ_AT_THE_START = ("PYTHON", "LD_", "MALLOC_", "SSL_", "TZ")  # by the interpreter and its libraries
 UNBUFFERED = "PYTHONUNBUFFERED"  # as forks are in any case
-_one_request = threading.Lock()
+SECONDS = 30
+_making = threading.Lock()
+
+
+class Done(NamedTuple):
+    """A command that has ended."""
+
+    code: int
+    out: str
+    error: str
+
+    @property
+    def json(self) -> Any:
+        assert self.code == 0, self
+        return json.loads(self.out)
 
 
 class Fork:
@@ -34,7 +50,7 @@ class Fork:
     def __init__(self, pid: int, end: int, stdout: IO[bytes] | None, stderr: IO[bytes] | None) -> None:
         self.pid, self.stdout, self.stderr = pid, stdout, stderr
         self.returncode: int | None = None
-        self._end = open(end, "rb", buffering=0)
+        self._end = os.fdopen(end, "rb", buffering=0)
         self._reading = threading.Lock()
 
     def poll(self) -> int | None:
@@ -86,9 +102,26 @@ def start(
         errors, complained = (None, written) if stderr == STDOUT else _channel(stderr, theirs)
         end, told = os.pipe()
         theirs.callback(os.close, told)
-        with _one_request:
-            socket.send_fds(_starter(), [json.dumps(request).encode()], [given, written, complained, told])
-            return Fork(_read_number(end), end, output, errors)
+        socket.send_fds(_starter(), [json.dumps(request).encode()], [given, written, complained, told])
+    return Fork(_read_number(end), end, output, errors)
+
+
+def run(command: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = None, stdin: bytes = b"") -> Done:
+    """Run a process to its end."""
+    with TemporaryFile() as typed, TemporaryFile() as out, TemporaryFile() as error:
+        typed.write(stdin)
+        typed.seek(0)
+        process = start(command, env=env, cwd=cwd, stdin=typed, stdout=out, stderr=error)
+        try:
+            code = process.wait(SECONDS)
+        finally:
+            process.kill()
+        return Done(code, _read_text(out), _read_text(error))
+
+
+def _read_text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode()
 
 
 def _may_fork(command: Sequence[str], environ: Mapping[str, str]) -> bool:
@@ -106,14 +139,21 @@ def _channel(wanted: IO[bytes] | int, theirs: ExitStack) -> tuple[IO[bytes] | No
         return None, wanted.fileno()
     ours, descriptor = os.pipe() if wanted == PIPE else (None, os.open(os.devnull, os.O_RDWR))
     theirs.callback(os.close, descriptor)
-    return open(ours, "rb") if ours is not None else None, descriptor
+    return os.fdopen(ours, "rb") if ours is not None else None, descriptor
+
+
+def _starter() -> socket.socket:
+    with _making:
+        return _make_starter()
 
 
 @cache
-def _starter() -> socket.socket:
+def _make_starter() -> socket.socket:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with theirs:
-        subprocess.Popen([sys.executable, STARTER], env={**os.environ, UNBUFFERED: "1"}, stdin=theirs)
+    with theirs:  # -P: beside the file is a folder named `http`
+        starter = subprocess.Popen([sys.executable, "-P", STARTER], env={**os.environ, UNBUFFERED: "1"}, stdin=theirs)
+    atexit.register(starter.wait)
+    atexit.register(ours.close)
     return ours
 
 

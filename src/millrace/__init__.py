@@ -10,6 +10,7 @@ __all__ = [
     "BatchMessage",
     "Client",
     "Cron",
+    "Database",
     "MessageBatch",
     "PermanentError",
     "RetryLater",
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from millrace.batch import BatchMessage, MessageBatch
     from millrace.client.asynchronous import AsyncClient
     from millrace.client.synchronous import Client
+    from millrace.direct import Database
     from millrace.handlers import PermanentError, RetryLater, by_field, each
     from millrace.handlers.scheduled import ScheduledController
     from millrace.handlers.steps import StepFailed, WorkflowStep
@@ -38,6 +40,7 @@ _HOMES = {
     "BatchMessage": "millrace.batch",
     "Client": "millrace.client.synchronous",
     "Cron": "millrace.platform",
+    "Database": "millrace.direct",
     "MessageBatch": "millrace.batch",
     "PermanentError": "millrace.handlers",
     "RetryLater": "millrace.handlers",

@@ -17,6 +17,8 @@ from millrace.names import check_account_id
 
 URL = re.compile(r"https?://[!-~]+")
 OFF = ("0", "false", "no", "off")
+POSTGRES, SQLITE = ("postgresql://", "postgres://"), "sqlite:///"
+DATABASE = "millrace.db"  # its name in a data directory
 # Settings that may also stand in the store, as secrets of the account.
 SECRETS = ("jwt_secret", "turnstile_secret", "r2_access_key_id", "r2_secret_access_key")
 
@@ -25,6 +27,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What `millrace serve` goes by. docs/settings.md has a line for each."""
 
     data: Path = Path("data")
+    store: str | None = None
+    direct_store: str | None = None
+    role: Literal["all", "api", "consumer"] = "all"
     host: str = "127.0.0.1"
     port: int = 8787
     environment: str | None = None
@@ -62,6 +67,9 @@ def read_settings(environ: Mapping[str, str], flags: Mapping[str, Any]) -> Setti
     """
     given: dict[str, Any] = {
         "data": _path(environ.get("DATA_DIR")),
+        "store": (environ.get("DATABASE_URL") or "").strip() or None,
+        "direct_store": (environ.get("DIRECT_DATABASE_URL") or "").strip() or None,
+        "role": _word("MILLRACE_ROLE", environ.get("MILLRACE_ROLE"), ("all", "api", "consumer")),
         "host": environ.get("HOST") or None,
         "port": _number("PORT", environ.get("PORT"), 0, 65535),
         "account_id": environ.get("ACCOUNT_ID") or None,
@@ -89,9 +97,30 @@ def read_settings(environ: Mapping[str, str], flags: Mapping[str, Any]) -> Setti
         "r2_bucket": environ.get("R2_BUCKET") or None,
     }
     given.update({key: value for key, value in flags.items() if value is not None})
-    settings = Settings(**{key: value for key, value in given.items() if value is not None})
+    settings = _located(Settings(**{key: value for key, value in given.items() if value is not None}))
     _check(settings, environ)
     return settings
+
+
+def _located(settings: Settings) -> Settings:
+    """Take a `sqlite:` URL for the data directory that it names, and leave a PostgreSQL one as it is.
+
+    Raises:
+        ConfigurationError: it is neither.
+    """
+    for name, url in (("--store or DATABASE_URL", settings.store), ("DIRECT_DATABASE_URL", settings.direct_store)):
+        if url is not None and not url.startswith((*POSTGRES, SQLITE)):
+            scheme = url.partition(":")[0][:20]
+            raise ConfigurationError(f"{name} begins with {scheme!r}; expected {POSTGRES[0]}… or {SQLITE}PATH")
+    if settings.store is None or not settings.store.startswith(SQLITE):
+        return settings
+    database = Path(settings.store.removeprefix(SQLITE))
+    if database.name != DATABASE:
+        raise ConfigurationError(
+            f"--store or DATABASE_URL names the file {database.name[:80]!r}; expected {SQLITE}DIRECTORY/{DATABASE}, where "
+            "the directory is the server's data directory"
+        )
+    return msgspec.structs.replace(settings, data=database.parent, store=None)
 
 
 def with_secrets(settings: Settings, secrets: Mapping[str, str]) -> Settings:
@@ -107,6 +136,10 @@ def _check(settings: Settings, environ: Mapping[str, str]) -> None:
         check_account_id(settings.account_id)
     except InvalidInput as error:
         raise ConfigurationError(f"ACCOUNT_ID: {error}") from None
+    if settings.role != "all" and settings.store is None:
+        raise ConfigurationError(
+            f"role is {settings.role}, but one process owns a SQLite file; name a PostgreSQL database with --store"
+        )
     if settings.auth_mode == "local" and not (environ.get("CLOUDFLARE_ENV") == "local" and is_loopback(settings.host)):
         raise ConfigurationError(
             "AUTH_MODE is local, which lets everybody on this machine in without a key; "

@@ -41,12 +41,14 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Store(Protocol):
-    """Queues and their messages, durably.
+    """Queues and their messages, durably. `shares` says whether other processes write to it at the same time.
 
     Every verb answers after its commit: what it says has happened is on disk. A verb that raises has changed
     nothing. `StoreUnavailable` can come from any of them. Where an `entry` is given, the verb completes it by what it
     found and writes it into the audit trail in the same transaction, if anything was changed.
     """
+
+    shares: bool
 
     async def send(self, queue_id: str, messages: Sequence[Stamped], once: Once | None = None) -> Stored:
         """Store all messages or none, and give the queue's backlog with them in it.
@@ -249,6 +251,10 @@ class Store(Protocol):
 
     async def foreign_version(self) -> int:
         """Give a number that differs from the last one once another process has changed the store."""
+        ...
+
+    def chosen(self) -> bool | None:
+        """Say whether of all servers on the store this one was chosen to lead; None where nobody chooses."""
         ...
 
     def watch(self, queue_id: str) -> AbstractContextManager[asyncio.Event]:

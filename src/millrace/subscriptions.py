@@ -72,6 +72,7 @@ class Subscriptions:
         entry = entry_of(account_id, now_ms, "subscription.changed", "")
 
         def changed(tx: Transaction) -> Subscription:
+            tx.hold(f"subscription {subscription_id}")
             present = _find(tx, account_id, subscription_id)
             subscription = msgspec.structs.replace(present, modified_at=modified_at, **changes)
             tx.apply("update_subscription", _columns(account_id, subscription))
@@ -89,6 +90,7 @@ class Subscriptions:
         entry = entry_of(account_id, self._clock(), "subscription.deleted", "")
 
         def deleted(tx: Transaction) -> Subscription:
+            tx.hold(f"subscription {subscription_id}")
             subscription = _find(tx, account_id, subscription_id)
             tx.apply("delete_subscription", {"id": subscription_id, "account_id": account_id})
             audit.note(tx, following(entry, _object(subscription), {}))

@@ -3,18 +3,18 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import STDOUT
 from typing import Any
 
 import pytest
 
 from tests.acceptance.programs import wait_until
+from tests.starting import COMMAND, start
 from tests.support import KEY, Server
 
 LEASE_MS = 3000
@@ -42,12 +42,10 @@ class Consumer:
     def __init__(self, folder: Path, url: str, *arguments: str, program: str = HANDLE, key: str | None = KEY) -> None:
         self.log = folder / "handled.jsonl"
         (folder / "work.py").write_text(NOTE.format(log=str(self.log), program=program))
-        command = [sys.executable, "-m", "millrace.cli.main", "consume", "--url", url, *arguments]
+        command = [*COMMAND, "consume", "--url", url, *arguments]
         environ = {**os.environ, "PYTHONUNBUFFERED": "1"} | ({"MILLRACE_TOKEN": key} if key else {})
         self.output = bytearray()
-        self.process = subprocess.Popen(
-            command, cwd=folder, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
+        self.process = start(command, cwd=folder, env=environ, stderr=STDOUT)
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:

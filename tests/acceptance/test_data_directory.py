@@ -4,8 +4,6 @@ import os
 import random
 import re
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,12 +38,9 @@ class ServerThrough(Server):
         super().__init__(data)
         self._program = program
 
-    def start(self, *, wait: bool = True) -> Server:
-        launched = [sys.executable, "-c", self._program, "-m", "millrace.cli.main"]
-        with pytest.MonkeyPatch.context() as patch:
-            popen = subprocess.Popen
-            patch.setattr(subprocess, "Popen", lambda command, **more: popen([*launched, *command[3:]], **more))
-            return super().start(wait=wait)
+    def _command(self) -> list[str]:
+        program, *arguments = super()._command()
+        return [program, "-c", self._program, *arguments]
 
 
 @pytest.fixture

@@ -4,10 +4,11 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any, Self
+
+from tests.starting import COMMAND, Fork, start
 
 STOP_SECONDS = 20
 OURS = (
@@ -22,7 +23,6 @@ OURS = (
     "BATCH_SIZE",
     "VISIBILITY_",
 )
-COMMAND = (sys.executable, "-m", "millrace.cli.main")
 
 
 def environ_of(**given: str) -> dict[str, str]:
@@ -37,15 +37,11 @@ class AgentProcess:
     def __init__(self, folder: Path, *flags: str, **environ: str) -> None:
         self._folder, self._flags, self._environ = folder, flags, environ_of(**environ)
         self.output = bytearray()
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Fork | subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        self.process = subprocess.Popen(
-            [*COMMAND, "agent", *self._flags],
-            cwd=self._folder,
-            env=self._environ,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+        self.process = start(
+            [*COMMAND, "agent", *self._flags], cwd=self._folder, env=self._environ, stderr=subprocess.STDOUT
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

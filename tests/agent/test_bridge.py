@@ -1,4 +1,3 @@
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +11,9 @@ from millrace.errors import ServerUnreachable
 from millrace.telemetry import Telemetry
 from tests.acceptance.programs import wait_until
 from tests.agent.conftest import Tenant
-from tests.agent.processes import COMMAND, AgentProcess, environ_of
+from tests.agent.processes import AgentProcess, environ_of
 from tests.http.wire import PULL, a_name
+from tests.starting import COMMAND, run
 from tests.support import KEY, Server
 
 PIPELINE = "def process(job, read):\n    return {'text': job.run_id}\n"
@@ -123,6 +123,6 @@ def test_messages_go_over_the_bridge_as_they_are_and_back_again(tenant: Tenant, 
 def _bridge(here: Server, there: Server, *arguments: str) -> None:
     environ = environ_of(MILLRACE_URL=here.url, MILLRACE_TOKEN=KEY, **_there(there))
     command = [*COMMAND, "bridge", "--once", *arguments]
-    done = subprocess.run(command, env=environ, check=False, capture_output=True, text=True, timeout=30)
-    assert done.returncode == 0, done.stderr
-    assert '"count":3' in done.stdout
+    done = run(command, env=environ)
+    assert done.code == 0, done.error
+    assert '"count":3' in done.out

@@ -1,7 +1,6 @@
 """The agent as a process beside a real server, a real bucket and a stand-in for Gemini."""
 
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,8 @@ from millrace.resources.objects.s3 import R2Settings
 from tests.acceptance.programs import wait_until
 from tests.agent.conftest import SECRET, Tenant
 from tests.agent.pdf import make_pdf
-from tests.agent.processes import COMMAND, AgentProcess, environ_of
+from tests.agent.processes import AgentProcess, environ_of
+from tests.starting import COMMAND, run
 from tests.support import Server
 from tests.unit.bucket import serve_bucket
 
@@ -46,9 +46,9 @@ def _r2(settings: R2Settings) -> dict[str, str]:
 def _upload(server: Server, file: Path, tenant: str) -> str:
     environ = environ_of(MILLRACE_URL=server.url, MILLRACE_TOKEN=SECRET)
     command = [*COMMAND, "upload", str(file), "--tenant", tenant]
-    done = subprocess.run(command, env=environ, check=False, capture_output=True, text=True, timeout=30)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    done = run(command, env=environ)
+    assert done.code == 0, done.error
+    return done.out.strip()
 
 
 def _stats(server: Server) -> dict[str, int]:

@@ -1,11 +1,11 @@
 """Events and their subscriptions without doors, on a clock that the tests move."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import apsw
 import msgspec
 
 from millrace.apps.events import subscriptions
@@ -21,8 +21,7 @@ from millrace.message import Message, Outgoing
 from millrace.platform import Platform, QueueNeed, ensure_queues
 from millrace.resources.outbound import Outbound
 from millrace.runtime.reaper import Reaper
-from millrace.sql.sqlite.connection import prepare
-from millrace.sql.stores import sqlite_store
+from millrace.sql.store import SqlStore
 from millrace.telemetry import Telemetry
 from millrace.testing.clock import ManualClock
 from millrace.testing.delivering import Line
@@ -30,6 +29,7 @@ from millrace.workflows import instances
 from millrace.workflows.instances import Instance
 from millrace.workflows.journal import StoredJournal
 from millrace.workflows.queues import CONSUMER, SETTINGS, queue_of
+from tests.apps.databases import change, prepared
 
 ACCOUNT = "local"
 
@@ -37,8 +37,8 @@ ACCOUNT = "local"
 class Rooms:
     """What the tests of deliveries say again and again."""
 
-    def __init__(self, platform: Platform, clock: ManualClock, path: str) -> None:
-        self.platform, self.clock, self._path = platform, clock, path
+    def __init__(self, platform: Platform, clock: ManualClock) -> None:
+        self.platform, self.clock = platform, clock
         env = Env({"ACCOUNT_ID": ACCOUNT})
         run = workflow_handler(process_event(platform), StoredJournal(platform, ACCOUNT, WORKFLOW))
         self.events = Line(platform, ACCOUNT, QUEUE, as_call(start_workflows(platform)), env)
@@ -81,24 +81,41 @@ class Rooms:
     async def forget_steps(self, event_id: str, *names: str) -> None:
         """Set an instance back, as if its process had died before these steps were on disk."""
         message_id = await self.send({"id": event_id}, queue_of(WORKFLOW))
-        database = apsw.Connection(self._path)
+        location = self.platform.store.location
         for name in names:
-            database.execute("delete from workflow_steps where instance_id = ? and name = ?", (event_id, name))
-        values = (message_id, event_id)
-        database.execute("update workflow_instances set ended_at_ms = null, message_id = ? where id = ?", values)
-        database.close()
+            change(location, "delete from workflow_steps where instance_id = ? and name = ?", event_id, name)
+        reset = "update workflow_instances set ended_at_ms = null, message_id = ? where id = ?"
+        change(location, reset, message_id, event_id)
 
 
 @asynccontextmanager
-async def open_rooms(folder: Path) -> AsyncIterator[Rooms]:
-    clock, path = ManualClock(), str(folder / "store.db")
-    prepare(path, "events", (SCHEMA,))
-    store, telemetry = sqlite_store(path, clock, schemas=(SCHEMA,)), Telemetry()
+async def open_rooms(folder: Path, database: str = "sqlite") -> AsyncIterator[Rooms]:
+    """Open the rooms of one server."""
+    async with open_servers(folder, database, 1) as (rooms,):
+        yield rooms
+
+
+@asynccontextmanager
+async def open_servers(folder: Path, database: str = "postgres", servers: int = 2) -> AsyncIterator[list[Rooms]]:
+    """Open the rooms of several servers on one database; all of them begin by making the queues."""
+    clock = ManualClock()
+    with prepared(database, folder, SCHEMA) as opener:
+        stores = [opener(clock) for _ in range(servers)]
+        try:
+            rooms = [_rooms(store, clock) for store in stores]
+            await asyncio.gather(*[_make_queues(one.platform) for one in rooms])
+            yield rooms
+        finally:
+            for store in stores:
+                await store.close()
+
+
+def _rooms(store: SqlStore, clock: ManualClock) -> Rooms:
+    telemetry = Telemetry()
     catalog, broker = Catalog(store, clock), Broker(store, clock, telemetry)
-    platform = Platform(store, catalog, broker, telemetry, clock, Outbound())
+    return Rooms(Platform(store, catalog, broker, telemetry, clock, Outbound()), clock)
+
+
+async def _make_queues(platform: Platform) -> None:
     runs = QueueNeed(name=queue_of(WORKFLOW), settings=SETTINGS, consumer=CONSUMER)
     await ensure_queues(platform, ACCOUNT, (*NEEDS, runs))
-    try:
-        yield Rooms(platform, clock, path)
-    finally:
-        await store.close()

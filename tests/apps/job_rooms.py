@@ -16,11 +16,11 @@ from millrace.catalog import Catalog
 from millrace.platform import Platform
 from millrace.queue import Queue
 from millrace.resources.outbound import Outbound
-from millrace.sql.sqlite.connection import prepare
-from millrace.sql.stores import sqlite_store
+from millrace.sql.store import SqlStore
 from millrace.telemetry import Telemetry
 from millrace.testing.clock import ManualClock
 from millrace.views import Rows, Views
+from tests.apps.databases import prepared
 
 ACCOUNT = "local"
 
@@ -30,7 +30,6 @@ class Rooms(NamedTuple):
 
     platform: Platform
     clock: ManualClock
-    path: str
 
     async def do(self, fn: Any) -> Any:
         return await write_jobs(self.platform, ACCOUNT, fn)
@@ -76,16 +75,30 @@ class Rooms(NamedTuple):
 
     async def query(self, sql: str) -> Rows:
         """Ask as the account's admin asks over SQL."""
-        return await Views(self.path, self.clock, [statuses.VIEW]).query(ACCOUNT, sql)
+        return await Views(self.platform.store, self.clock, [statuses.VIEW]).query(ACCOUNT, sql)
 
 
 @asynccontextmanager
-async def open_rooms(folder: Path) -> AsyncIterator[Rooms]:
-    clock, path = ManualClock(), str(folder / "store.db")
-    prepare(path, "jobs", (SCHEMA,))
-    store, telemetry = sqlite_store(path, clock, schemas=(SCHEMA,)), Telemetry()
+async def open_rooms(folder: Path, database: str = "sqlite") -> AsyncIterator[Rooms]:
+    """Open the rooms of one server."""
+    async with open_servers(folder, database, 1) as (rooms,):
+        yield rooms
+
+
+@asynccontextmanager
+async def open_servers(folder: Path, database: str = "postgres", servers: int = 2) -> AsyncIterator[list[Rooms]]:
+    """Open the rooms of several servers on one database."""
+    clock = ManualClock()
+    with prepared(database, folder, SCHEMA) as opener:
+        stores = [opener(clock) for _ in range(servers)]
+        try:
+            yield [_rooms(store, clock) for store in stores]
+        finally:
+            for store in stores:
+                await store.close()
+
+
+def _rooms(store: SqlStore, clock: ManualClock) -> Rooms:
+    telemetry = Telemetry()
     catalog, broker = Catalog(store, clock), Broker(store, clock, telemetry)
-    try:
-        yield Rooms(Platform(store, catalog, broker, telemetry, clock, Outbound()), clock, path)
-    finally:
-        await store.close()
+    return Rooms(Platform(store, catalog, broker, telemetry, clock, Outbound()), clock)

@@ -5,14 +5,15 @@ import pytest
 from millrace.apps.events import subscriptions
 from millrace.settlement import Reject
 from millrace.workflows import instances
+from tests.apps.databases import DATABASES
 from tests.apps.event_rooms import ACCOUNT, open_rooms
 
 HEADERS = {"X-Correlation-ID": "11111111-2222-4333-8444-555555555555"}
 
 
-@pytest.fixture
-async def rooms(tmp_path):
-    async with open_rooms(tmp_path) as opened:
+@pytest.fixture(params=DATABASES)
+async def rooms(request, tmp_path):
+    async with open_rooms(tmp_path, request.param) as opened:
         yield opened
 
 

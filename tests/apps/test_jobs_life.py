@@ -11,12 +11,13 @@ from millrace.coordination.states import history
 from millrace.errors import Conflict, IdempotencyKeyReused
 from millrace.message import Lease, Outgoing
 from millrace.settlement import Ack
+from tests.apps.databases import DATABASES
 from tests.apps.job_rooms import ACCOUNT, open_rooms
 
 
-@pytest.fixture
-async def rooms(tmp_path):
-    async with open_rooms(tmp_path) as made:
+@pytest.fixture(params=DATABASES)
+async def rooms(request, tmp_path):
+    async with open_rooms(tmp_path, request.param) as made:
         yield made
 
 

@@ -3,11 +3,10 @@
 import json
 import os
 import shlex
-import subprocess
-import sys
 import threading
 from contextlib import contextmanager
 from queue import SimpleQueue
+from subprocess import STDOUT
 
 import pytest
 
@@ -16,6 +15,7 @@ from millrace.cli.tail import Event, line_for_people, read_events
 from tests.cli.commands import run
 from tests.docs.pages import DOCS, blocks
 from tests.http.wire import a_name, eventually, queue_named
+from tests.starting import COMMAND, start
 from tests.support import KEY, Server
 
 HOWTO = DOCS / "howto"
@@ -26,10 +26,10 @@ WANTED = "01234567-89ab-4def-8123-456789abcdef"
 @contextmanager
 def tailing(server, *flags):
     """Run `millrace tail` and give the lines that it prints, as they come."""
-    command = [sys.executable, "-m", "millrace.cli.main", "tail", "--url", server.url, "--token", KEY, *flags]
-    tail = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ})
+    command = [*COMMAND, "tail", "--url", server.url, "--token", KEY, *flags]
+    tail = start(command, env=os.environ, stderr=STDOUT)
     lines: SimpleQueue[str] = SimpleQueue()
-    reader = threading.Thread(target=lambda: [lines.put(line) for line in tail.stdout])
+    reader = threading.Thread(target=lambda: [lines.put(line.decode()) for line in tail.stdout])
     reader.start()
     try:
         yield lines

@@ -6,6 +6,7 @@ import socket
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
@@ -13,6 +14,7 @@ from millrace.cli.notifying import notify, tell_serving, watchdog_steps
 from millrace.errors import StoreUnavailable
 from tests.support import Server
 
+HEAR_SECONDS = 10
 BEAT_SECONDS = 0.1
 WATCHED = {"WATCHDOG_USEC": str(round(2 * BEAT_SECONDS * 1_000_000))}
 FULL_BATCH = 10  # which a handler gets without a wait for more
@@ -23,6 +25,7 @@ from millrace import App
 
 
 async def hold(batch):
+    print("held", flush=True)
     with open(os.environ["GATE"]) as gate:  # a pipe: opening waits until somebody opens the other end
         gate.read()
 
@@ -39,7 +42,7 @@ class Supervisor:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(name.replace("@", "\0", 1))
 
-    def hear(self, seconds: float = 10) -> list[str]:
+    def hear(self, seconds: float = HEAR_SECONDS) -> list[str]:
         """Give the lines of the next datagram; none when there is none in time."""
         self._socket.settimeout(seconds)
         try:
@@ -48,8 +51,9 @@ class Supervisor:
             return []
 
     def hear_until(self, line: str) -> None:
-        while line not in (heard := self.hear()):
-            assert heard, f"{line} never came"
+        until = monotonic() + HEAR_SECONDS
+        while line not in self.hear(max(0.001, until - monotonic())):
+            assert monotonic() < until, f"{line} never came"
 
     def forget(self) -> None:
         """Leave out what was sent up to now."""
@@ -158,6 +162,7 @@ def test_a_blocked_loop_stops_the_watchdogs_lines(abstract: Supervisor, tmp_path
         abstract.hear_until("WATCHDOG=1")
 
         server.v4("POST", f"/queues/{queue['queue_id']}/messages/batch", {"messages": [{"body": 1}] * FULL_BATCH})
+        server.wait_for_text("held\n")
         with gate.open("w"):  # opened from both ends: the handler holds the loop, until we close
             abstract.forget()
             heard_meanwhile = abstract.hear(5 * BEAT_SECONDS)

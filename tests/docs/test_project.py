@@ -26,7 +26,7 @@ def _commands(first_words: str) -> list[list[str]]:
     """Give the lines of the section that begin so, as commands of this environment."""
     lines = [line for block in _of_the_project("bash") for line in block.text.splitlines()]
     return [
-        [sys.executable, "-m", "millrace.cli.main", *shlex.split(line)[1:]]
+        [*COMMAND, *shlex.split(line)[1:]]
         for line in lines
         if line.startswith(f"millrace {first_words}")
     ]
@@ -52,10 +52,10 @@ def test_the_projects_consumer_takes_what_was_sent(project: Path) -> None:
         environ = {**os.environ, "MILLRACE_URL": server.url, "MILLRACE_TOKEN": KEY}
         consumer = subprocess.Popen(consume, cwd=project, env=environ, stdout=subprocess.DEVNULL)
         try:
-            subprocess.run(send, env=environ, check=True, capture_output=True)
+            assert run(send, env=environ).code == 0
 
             def peeked() -> str:
-                return subprocess.run(peek, env=environ, check=True, capture_output=True, text=True).stdout
+                return run(peek, env=environ).out
 
             wait_until(lambda: '{"order":7}' in peeked(), 10, "the order has no invoice")
             consumer.send_signal(signal.SIGTERM)

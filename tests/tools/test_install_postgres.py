@@ -11,7 +11,8 @@ from scripts.install_postgres import InstallFailed, find, install
 
 APT_GET = """#!/bin/sh
 echo "apt-get $*" >> {calls}
-case "$*" in *" postgresql") mkdir -p {debian}/9.6/bin {debian}/17/bin; touch {debian}/9.6/bin/initdb {debian}/17/bin/initdb;; esac
+case "$*" in *" postgresql")
+    for version in 9.6 17; do mkdir -p {debian}/$version/bin; cp "$0" {debian}/$version/bin/initdb; done;; esac
 """
 SED = """#!/bin/sh
 echo "sed $*" >> {calls}
@@ -44,7 +45,7 @@ class Machine(NamedTuple):
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     (tmp_path / "bin").mkdir()
-    for name in ("env", "sh", "mkdir", "touch"):
+    for name in ("env", "sh", "mkdir", "cp"):
         (tmp_path / "bin" / name).symlink_to(shutil.which(name) or name)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setattr(install_postgres, "DEBIAN", tmp_path / "debian")

@@ -31,7 +31,7 @@ async def stage(tmp_path):
 
 @pytest.fixture
 def env(stage):
-    views = Views(stage.platform.store.path, stage.clock)
+    views = Views(stage.platform.store, stage.clock)
 
     async def query(sql, parameters):
         found = await views.query(ACCOUNT, sql, parameters)

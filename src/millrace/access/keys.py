@@ -153,12 +153,13 @@ class Keys:
         """
         key = next((key for key in self.of_account(account_id) if key.id == key_id), None)
         if key is None:
-            raise KeyNotFound(f"key {key_id[:64]!r} does not exist")
+            raise _unknown(key_id)
         if key.from_environment:
             raise KeyFromEnvironment(
                 "this key is ADMIN_TOKEN of the server's environment; start the server without it, or with another"
             )
-        await self._delete(key)
+        if not await self._delete(key):
+            raise _unknown(key_id)
 
     async def replace_from_environment(self, account_id: str, secret: str | None) -> None:
         """Make `secret` the admin key of the account, in place of what former starts brought; None only removes.
@@ -166,6 +167,13 @@ class Keys:
         Raises:
             ConfigurationError: the secret is that of a key with less or other reach.
         """
+        try:
+            await self._replace_from_environment(account_id, secret)
+        except KeyExists:  # another server that starts at this moment was quicker
+            await self.load()
+            await self._replace_from_environment(account_id, secret)
+
+    async def _replace_from_environment(self, account_id: str, secret: str | None) -> None:
         present = None if secret is None else self._by_hash.get(hash_secret(_raw(secret)))
         if present is not None and (present.account_id, present.role, present.queues) != (account_id, Role.ADMIN, None):
             raise ConfigurationError(
@@ -180,20 +188,27 @@ class Keys:
             return
         await self.create(account_id, Role.ADMIN, secret=secret, from_environment=True)
 
-    async def _delete(self, key: Key) -> None:
+    async def _delete(self, key: Key) -> bool:
+        """Remove a key, and say whether another process has not done so before."""
         entry = entry_of(key.account_id, self._clock(), "key.revoked", f"key {key.id}", **_told(key))
 
-        def delete(tx: Transaction) -> None:
-            tx.apply("delete_key", {"id": key.id, "account_id": key.account_id})
-            audit.note(tx, entry)
+        def delete(tx: Transaction) -> bool:
+            was_there = bool(tx.fetch("delete_key", {"id": key.id, "account_id": key.account_id}))
+            audit.note(tx, entry if was_there else None)
+            return was_there
 
-        await self._store.write(delete)
+        was_there = await self._store.write(delete)
         self._by_hash = {hashed: other for hashed, other in self._by_hash.items() if other.id != key.id}
+        return was_there
 
 
 def hash_secret(secret: bytes) -> bytes:
     """Give what is stored in place of a secret: SHA-256, 32 bytes."""
     return hashlib.sha256(secret).digest()
+
+
+def _unknown(key_id: str) -> KeyNotFound:
+    return KeyNotFound(f"key {key_id[:64]!r} does not exist")
 
 
 def _raw(secret: str) -> bytes:

@@ -13,6 +13,7 @@ from millrace.sql import audit
 from millrace.sql.transaction import Row, Transaction
 from millrace.store import Store
 
+ONE_KEY = "the master key of secrets"
 NAME = re.compile(rf"[A-Za-z_][A-Za-z0-9_]{{0,{limits.SECRET_NAME_CHARACTERS - 1}}}")
 
 
@@ -38,9 +39,7 @@ class Secrets:
         """
         cipher = self._master_key.find()
         key_id = "" if cipher is None else cipher.key_id
-        row = await self._store.read(lambda tx: tx.fetch_one("foreign_secret", {"key_id": key_id}))
-        if row is not None:
-            raise self._refusal(*row)
+        await self._store.read(lambda tx: self._check_key(tx, key_id))
 
     async def put(self, account_id: str, name: str, value: str) -> Secret:
         """Seal a value under a name, in place of the one before.
@@ -53,7 +52,13 @@ class Secrets:
         await self.check()
         sealed = self._master_key.find_or_make().seal(account_id, name, value)
         entry = entry_of(account_id, self._clock(), "secret.put", f"secret {name}")
-        return await self._store.write(lambda tx: _put(tx, name, sealed, entry))
+
+        def put(tx: Transaction) -> Secret:
+            tx.hold(ONE_KEY)
+            self._check_key(tx, sealed.key_id)  # again: a server with another one may have put its first secret meanwhile
+            return _put(tx, name, sealed, entry)
+
+        return await self._store.write(put)
 
     async def of_account(self, account_id: str) -> list[Secret]:
         """Give the account's secrets by name."""
@@ -80,6 +85,11 @@ class Secrets:
             return {}
         await self.check()
         return _opened(self._master_key.find_or_make(), account_id, rows)
+
+    def _check_key(self, tx: Transaction, key_id: str) -> None:
+        row = tx.fetch_one("foreign_secret", {"key_id": key_id})
+        if row is not None:
+            raise self._refusal(*row)
 
     def _refusal(self, account_id: str, name: str) -> ConfigurationError:
         return ConfigurationError(
@@ -115,10 +125,8 @@ def _put(tx: Transaction, name: str, sealed: Sealed, entry: Entry) -> Secret:
 
 
 def _delete(tx: Transaction, name: str, entry: Entry) -> None:
-    place = {"account_id": entry.account_id, "name": name}
-    if tx.fetch_one("secret", place) is None:
+    if not tx.fetch("delete_secret", {"account_id": entry.account_id, "name": name}):
         raise SecretNotFound(f"secret {name[:80]!r} does not exist")
-    tx.apply("delete_secret", place)
     audit.note(tx, entry)
 
 

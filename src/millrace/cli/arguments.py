@@ -51,6 +51,14 @@ def _add_serve(commands: Commands) -> None:
     serve.add_argument("--port", type=int, help="port to listen on, 0 for a free one (PORT, 8787)")
     serve.add_argument("--data", type=Path, metavar="DIR", help="data directory (DATA_DIR, data)")
     serve.add_argument(
+        "--store", metavar="URL", help="postgresql://… for many servers, in place of the file there (DATABASE_URL)"
+    )
+    serve.add_argument(
+        "--role",
+        choices=("all", "api", "consumer"),
+        help="answer HTTP, run handlers, or both (MILLRACE_ROLE, all)",
+    )
+    serve.add_argument(
         "--config", metavar="FILE", help="wrangler.toml, .json or .jsonc (looked for from here upwards; '' for none)"
     )
     serve.add_argument("--env", dest="environment", metavar="NAME", help="named environment of the file")

@@ -14,15 +14,22 @@ class Banner:
     """Where the server is, the key if it is new, and a line to try."""
 
     def __init__(
-        self, settings: Settings, address: str, fed: Sequence[Queue], new_secret: str | None, *, show_key: bool
+        self,
+        settings: Settings,
+        place: str,
+        address: str,
+        fed: Sequence[Queue],
+        new_secret: str | None,
+        *,
+        show_key: bool,
     ) -> None:
-        self._settings, self._address, self._fed = settings, address, fed
+        self._settings, self._place, self._address, self._fed = settings, place, address, fed
         self._new_secret, self._show_key = new_secret, show_key
 
     def __call__(self) -> None:
         """Print where the server is, the key if it is new, and a line to try."""
         secret = self._new_secret
-        print(f"\nMillrace {__version__} serves {self._settings.data} on {self._address}", file=sys.stderr)
+        print(f"\nMillrace {__version__} serves {self._place} on {self._address}", file=sys.stderr)
         if secret:
             print(
                 f"Admin key of account '{self._settings.account_id}', shown this once:\n\n    {secret}\n",

@@ -24,7 +24,7 @@ def kinds_of(file: WranglerFile | None) -> dict[str, str]:
 
 def other_asks(house: House, account_id: str, file: WranglerFile | None, apps: Sequence[App]) -> dict[str, Ask]:
     """Make what answers for these bindings, by name; `apps` publish the views that a database shows."""
-    views = Views(house.store.location, house.clock, [view for app in apps for view in app.views])
+    views = Views(house.store, house.clock, [view for app in apps for view in app.views])
     return {other.binding: _ask(house, account_id, other, views) for other in (file.others if file is not None else ())}
 
 

@@ -99,8 +99,19 @@ class House:
             consumer_type=consumer_type,
         )
 
-    def door(self, applications: Sequence[App], book: MetricsBook, keyless: Key | None, account_id: str) -> Door:
-        """Make the HTTP door with every route there is; `account_id` is the account that the server itself belongs to."""
+    def door(
+        self,
+        applications: Sequence[App],
+        book: MetricsBook,
+        keyless: Key | None,
+        account_id: str,
+        *,
+        is_whole: bool = True,
+    ) -> Door:
+        """Make the HTTP door with every route there is, or only with those that watch a process which is not whole.
+
+        `account_id` is the account that the server itself belongs to.
+        """
         desk = Desk(
             self.store,
             self.catalog,
@@ -113,6 +124,8 @@ class House:
             self.outbound,
         )
         open_routes = health.routes()
+        if not is_whole:
+            return Door(desk, book.routes(), open_routes, keyless)
         routes = [*self._routes(applications), *book.routes()]
         routes += Tail(self.telemetry, self.clock, account_id).routes()
         routes += pages.routes([*open_routes, *routes], __version__)
@@ -135,7 +148,7 @@ class House:
             routes += module.ROUTES
         routes += secrets.routes(self.secrets)
         views = [view for application in applications for view in application.views]
-        routes.append(sql.route(Views(self.store.location, self.clock, views)))
+        routes.append(sql.route(Views(self.store, self.clock, views)))
         return routes + workflow_routes.routes(self.platform)
 
     async def forget_ended(self) -> None:

@@ -7,8 +7,8 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +20,7 @@ from millrace.access.cipher import MasterKey
 from millrace.access.keys import Key, Keys
 from millrace.access.scopes import Role
 from millrace.cli.accounts import Newcomers
-from millrace.cli.applications import APPLICATIONS, SCHEMAS
+from millrace.cli.applications import APPLICATIONS
 from millrace.cli.apply import check_handlers
 from millrace.cli.banner import Banner
 from millrace.cli.check import check_file, check_urls
@@ -30,16 +30,17 @@ from millrace.cli.house import House
 from millrace.cli.listening import address_of, listen, make_server, raise_open_files
 from millrace.cli.load import load_app
 from millrace.cli.notifying import tell_serving, tell_stopping, watchdog_steps
+from millrace.cli.places import Place, queues_in, take_place, wait_for_place
 from millrace.cli.plan import plan
 from millrace.cli.scheduling import OWNER, make_scheduler
 from millrace.cli.signals import leave_behind, stop_on_signals
-from millrace.clock import Clock, clock_after
 from millrace.config import Settings, read_settings, with_secrets
 from millrace.dashboard.visits import with_visits
 from millrace.errors import ConfigurationError, StoreRefused, StoreUnavailable
 from millrace.http.app import Door
 from millrace.http.cors import with_origins
 from millrace.http.metrics import BOOKED, MetricsBook
+from millrace.ids import new_id
 from millrace.logs import LINES, ForeignLogs, LogLines
 from millrace.platform import App
 from millrace.resources.outbound import Outbound
@@ -51,16 +52,8 @@ from millrace.runtime.runner import Runner, Step
 from millrace.runtime.waiting import WaitingRoom
 from millrace.runtime.watchdog import Watchdog
 from millrace.sql.audit import chain
-from millrace.sql.sqlite.directory import (
-    Prepared,
-    find_damage,
-    is_small,
-    lock_directory,
-    prepare_directory,
-    read_queues,
-)
-from millrace.sql.store import SqlStore
-from millrace.sql.stores import sqlite_store
+from millrace.sql.sqlite.directory import find_damage, is_small
+from millrace.store import Store
 from millrace.telemetry import Telemetry
 from millrace.workflows.writes import sweep as forget_workflows
 from millrace.wrangler.file import WranglerFile
@@ -79,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
         from millrace.cli.reload import run_reloading
 
         return run_reloading()
-    names = ("host", "port", "data", "environment", "app", "handler_seconds")
+    names = ("host", "port", "data", "store", "role", "environment", "app", "handler_seconds")
     settings = read_settings(environment(), {name: getattr(arguments, name) for name in names})
     file = _read_file(arguments.config, settings)
     if arguments.dry_run:
@@ -87,8 +80,10 @@ def run(arguments: argparse.Namespace) -> int:
     raise_open_files()
     import uvloop
 
-    with lock_directory(settings.data):
-        return uvloop.run(serve(settings, file, show_key=arguments.show_key))
+    with ExitStack() as stack:
+        take_place(settings, stack)
+        place = wait_for_place(settings)
+        return uvloop.run(serve(settings, place, file, show_key=arguments.show_key))
 
 
 def _read_file(path: str | None, settings: Settings) -> WranglerFile | None:
@@ -114,7 +109,7 @@ def _show_changes(settings: Settings, file: WranglerFile | None) -> int:
         raise ConfigurationError("--dry-run needs a wrangler file; name one with --config")
     for warning in file.warnings:
         print(f"millrace: {warning}", file=sys.stderr)
-    changes = plan(file, read_queues(settings.data, settings.account_id), os.environ)
+    changes = plan(file, queues_in(settings), os.environ)
     for change in changes:
         print(change.line)
     if not changes:
@@ -122,36 +117,37 @@ def _show_changes(settings: Settings, file: WranglerFile | None) -> int:
     return 0
 
 
-async def serve(settings: Settings, file: WranglerFile | None, *, show_key: bool = False) -> int:
+async def serve(settings: Settings, place: Place, file: WranglerFile | None, *, show_key: bool = False) -> int:
     """Serve with these settings; 0 after an orderly stop."""
     program = load_app(settings.app) if settings.app else App()
     listener = listen(settings.host, settings.port)
-    prepared = prepare_directory(settings.data, SCHEMAS)
+    clock = place.clock
     async with AsyncExitStack() as stack:
-        clock = clock_after(prepared.last)
         lines = LogLines(sys.stdout.buffer, clock)
         stack.callback(lines.close)
         telemetry, book = _listened_to(lines)
-        _check_integrity(prepared, telemetry, stack)
-        house = await _open_house(settings, prepared, telemetry, clock, stack)
+        if place.file is not None:
+            _check_integrity(place.file, telemetry, stack)
+        house = await _open_house(settings, place, telemetry, stack)
         settings = with_secrets(settings, await house.secrets.of(settings.account_id))
         applications = [application.make(house.platform, settings) for application in APPLICATIONS]
         await check_handlers(house.catalog, settings.account_id, program.handlers, file, os.environ)
         furniture = await furnish(house, settings, file, program, applications, stack)
-        leader = Leader(house.store, clock, OWNER)
+        leader = Leader(house.store, clock, new_id() if house.store.shares else OWNER)
         stack.push_async_callback(leader.resign)
         scheduler = await make_scheduler(house, settings, furniture.crons, leader)
         newcomers = Newcomers(house, applications, scheduler, furniture.accounts, settings.handler_seconds)
         new_secret = await _first_keys(house.keys, settings)  # a start that fails tells nobody of a key
-        runner = Runner(furniture.consumers, telemetry)
+        runner = Runner(furniture.consumers if settings.role != "api" else [], telemetry)
         if program.handlers:
             stack.callback(Watchdog(telemetry).stop)
-        door = house.door([*applications, program], book, _keyless(settings), settings.account_id)
-        banner = Banner(settings, address_of(listener), furniture.fed, new_secret, show_key=show_key)
+        answers = [] if settings.role == "consumer" else [*applications, program]
+        door = house.door(answers, book, _keyless(settings), settings.account_id, is_whole=settings.role != "consumer")
+        banner = Banner(settings, place.name, address_of(listener), furniture.fed, new_secret, show_key=show_key)
         stopping = stop_on_signals(telemetry, lines)
         rooms = _Rooms(door, house.room, runner, furniture.children)
         steps = [
-            *_steps(house, runner, newcomers),
+            *_steps(house, leader, runner, newcomers, runs_handlers=settings.role != "api"),
             *([(0.0, scheduler.step)] if furniture.crons.triggers else []),
             *watchdog_steps(house.store.check),
         ]
@@ -169,39 +165,49 @@ def _listened_to(lines: LogLines) -> tuple[Telemetry, MetricsBook]:
     return telemetry, book
 
 
-async def _open_house(
-    settings: Settings, prepared: Prepared, telemetry: Telemetry, clock: Clock, stack: AsyncExitStack
-) -> House:
-    store = sqlite_store(str(prepared.database), clock, schemas=SCHEMAS)
+async def _open_house(settings: Settings, place: Place, telemetry: Telemetry, stack: AsyncExitStack) -> House:
+    store = place.open()
     stack.push_async_callback(store.close)
     stack.push_async_callback(_chain_the_last, store)
     outbound = Outbound(settings.fetch_allow)
     stack.push_async_callback(outbound.aclose)
-    house = House(store, telemetry, clock, outbound, MasterKey(settings.master_key, settings.data))
+    house = House(store, telemetry, place.clock, outbound, MasterKey(settings.master_key, settings.data))
     await house.secrets.check()
     await house.notice_others()
     return house
 
 
-def _steps(house: House, runner: Runner, newcomers: Newcomers) -> list[Step]:
+def _steps(house: House, leader: Leader, runner: Runner, newcomers: Newcomers, *, runs_handlers: bool) -> list[Step]:
     """Give what is done again and again beside the consumers, with the seconds between."""
     pushing = Pushing(house.store, house.catalog, runner, house.push_consumer)
 
     async def notice_changes() -> None:
         await house.notice_others()
-        await newcomers.furnish(runner.add)
-        await pushing.follow()
+        if runs_handlers:
+            await newcomers.furnish(runner.add)
+            await pushing.follow()
 
+    by_one = partial(_by_one, house.store, leader)
     return [
-        (REAPER_SECONDS, Reaper(house.store, house.clock, house.telemetry).sweep),
+        (REAPER_SECONDS, by_one(Reaper(house.store, house.clock, house.telemetry).sweep)),
         (FOREIGN_CHANGE_SECONDS, notice_changes),
-        (CHAIN_SECONDS, partial(chain, house.store)),
-        (FORGET_SECONDS, partial(forget_workflows, house.platform)),
-        (FORGET_SECONDS, house.forget_ended),
+        (CHAIN_SECONDS, by_one(partial(chain, house.store))),
+        (FORGET_SECONDS, by_one(partial(forget_workflows, house.platform))),
+        (FORGET_SECONDS, by_one(house.forget_ended)),
     ]
 
 
-async def _chain_the_last(store: SqlStore) -> None:
+def _by_one(store: Store, leader: Leader, step: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[object]]:
+    """Let a step be done by the leader only, where several servers share the store."""
+
+    async def run() -> None:
+        if await leader.tend():
+            await step()
+
+    return run if store.shares else step
+
+
+async def _chain_the_last(store: Store) -> None:
     with suppress(StoreUnavailable):  # then the next start does it
         await chain(store)
 
@@ -266,22 +272,22 @@ def _keyless(settings: Settings) -> Key | None:
     return Key(id="local", account_id=settings.account_id, role=Role.ADMIN, created_at_ms=0, hint="")
 
 
-def _check_integrity(prepared: Prepared, telemetry: Telemetry, stack: AsyncExitStack) -> None:
+def _check_integrity(file: Path, telemetry: Telemetry, stack: AsyncExitStack) -> None:
     """Read the database for damage: before the start when that is quick, else beside it."""
-    if is_small(prepared.database):
-        damage = find_damage(prepared.database)
+    if is_small(file):
+        damage = find_damage(file)
         if damage:
-            telemetry.emit("store.corrupt", damage=damage, database=str(prepared.database))
-            raise StoreRefused(f"{prepared.database} is corrupt: {damage[0].splitlines()[-1]}. Restore a backup.")
+            telemetry.emit("store.corrupt", damage=damage, database=str(file))
+            raise StoreRefused(f"{file} is corrupt: {damage[0].splitlines()[-1]}. Restore a backup.")
         return
-    task = asyncio.create_task(_check_beside(prepared, telemetry))
+    task = asyncio.create_task(_check_beside(file, telemetry))
     stack.callback(task.cancel)
 
 
-async def _check_beside(prepared: Prepared, telemetry: Telemetry) -> None:
-    damage = await asyncio.to_thread(find_damage, prepared.database)
+async def _check_beside(file: Path, telemetry: Telemetry) -> None:
+    damage = await asyncio.to_thread(find_damage, file)
     event = "store.corrupt" if damage else "store.checked"
-    telemetry.emit(event, damage=damage, database=str(prepared.database))
+    telemetry.emit(event, damage=damage, database=str(file))
 
 
 def _spare_the_collector() -> None:

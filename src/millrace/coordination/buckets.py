@@ -17,6 +17,7 @@ def take(tx: Transaction, account_id: str, name: str, count: int, rate: Rate, no
     check_key("the name of a bucket", name)
     if not 1 <= count <= rate.amount:
         raise InvalidInput(f"count is {count}; expected 1 to {rate.amount:g}, which is what the bucket holds")
+    tx.hold(f"bucket {account_id} {name}")
     row = tx.fetch_one("caller_bucket", (account_id, name))
     bucket = fill(None if row is None else Bucket(row[0], row[1]), rate, now_ms)
     ready_at_ms = next_at_ms(bucket, rate, count)

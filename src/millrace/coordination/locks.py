@@ -44,6 +44,8 @@ def take(tx: Transaction, account_id: str, key: str, owner: str, ttl_ms: int, no
     check_key("the key of a lock", key)
     check_key("the owner of a lock", owner, limits.OWNER_BYTES)
     check_ttl(ttl_ms, limits.LOCK_TTL_MS_MAX)
+    tx.hold(_name(account_id, key))  # before the token: of two takers the later one has the higher
+    tx.reserve_sequences(1)
     lock_id, token, ends_at_ms = secrets.token_hex(LOCK_ID_BYTES), tx.take_sequences(1), now_ms + ttl_ms
     if not tx.fetch("take_lock", (account_id, key, lock_id, owner, token, ends_at_ms, now_ms)):
         held = look(tx, account_id, key, now_ms)
@@ -80,9 +82,12 @@ def release(tx: Transaction, account_id: str, key: str, lock_id: str) -> bool:
 def check(tx: Transaction, account_id: str, key: str, token: int, now_ms: int) -> None:
     """Let a write go on only for the present holder of the lock; call it in the transaction of the write.
 
+    Nobody takes the lock before that transaction has ended.
+
     Raises:
         Fenced: the lock has ended, or is another holder's.
     """
+    tx.share([_name(account_id, key)])
     held = look(tx, account_id, key, now_ms)
     if held is None or held.token != token:
         raise _fenced(key)
@@ -152,6 +157,10 @@ class Locks:
 def _move(end: asyncio.Timeout, at_s: float) -> None:
     if not end.expired():
         end.reschedule(at_s)
+
+
+def _name(account_id: str, key: str) -> str:
+    return f"lock {account_id} {key}"
 
 
 def _fenced(key: str) -> Fenced:

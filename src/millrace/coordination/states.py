@@ -85,6 +85,7 @@ def remove(
     Raises:
         StateChanged: the state has another version than the expected one.
     """
+    tx.hold(watch_name(account_id, kind, key))
     if get(tx, account_id, kind, key) is None and not expected_version:
         return False
     version = 1 + _checked_version(tx, account_id, kind, key, expected_version)
@@ -124,7 +125,11 @@ class States:
 
 
 def _checked_version(tx: Transaction, account_id: str, kind: str, key: str, expected_version: int | None) -> int:
-    """Give the last version that was written, a removal's too, after holding it against the expected one."""
+    """Give the last version that was written, a removal's too, after holding it against the expected one.
+
+    Nobody else writes a version before this transaction has ended.
+    """
+    tx.hold(watch_name(account_id, kind, key))
     row = tx.fetch_one("latest_state", (account_id, kind, key))
     last = 0 if row is None else int(row[0])
     seen = 0 if row is None or row[2] is None else last

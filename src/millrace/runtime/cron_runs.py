@@ -54,15 +54,16 @@ def keep(work: Work, triggers: list[Trigger]) -> None:
     """Make these the crons there are; a new one is due from now on, one that is gone is forgotten with its runs."""
     add(work, triggers)
     kept = {trigger.key for trigger in triggers}
-    for account_id, program, expression, _, _ in work.fetch("crons"):
+    for account_id, program, expression, _, _ in sorted(work.fetch("crons")):
         if (account_id, program, expression) not in kept:
+            _hold(work, (account_id, program, expression))
             work.apply("delete_cron", (account_id, program, expression))
             work.apply("delete_cron_runs", (account_id, program, expression))
 
 
 def add(work: Work, triggers: list[Trigger]) -> None:
     """Make these crons, too; a new one is due from now on."""
-    for trigger in triggers:
+    for trigger in sorted(triggers):  # servers that start together do it in one order, so none waits for the other
         work.apply("keep_cron", (*trigger, work.now_ms))
 
 
@@ -73,6 +74,7 @@ def fire(work: Work, trigger: Trigger, catch_up: CatchUp) -> Fired:
         QueueNotFound: its queue was deleted.
         BacklogFull: the queue's own limit.
     """
+    _hold(work, trigger.key)
     seen_until_ms, _ = _row(work, trigger.key)
     due = latest(trigger.expression, seen_until_ms, work.now_ms, COUNTED)
     chosen = choose(due, catch_up, work.now_ms)
@@ -92,6 +94,7 @@ def fire_now(work: Work, account_id: str, program: str, expression: str) -> Sche
         QueueNotFound, BacklogFull: as for `fire`.
     """
     key = (account_id, program, expression)
+    _hold(work, key)
     _, queue = _row(work, key)
     last = work.fetch_one("last_cron_run", key)
     due_at_ms = work.now_ms if last is None else max(work.now_ms, last[0] + 1)
@@ -160,6 +163,11 @@ def _row(work: Work, key: tuple[str, str, str]) -> tuple[int, str]:
         _, program, expression = key
         raise CronNotFound(f"program {program[:64]!r} has no cron {expression[:80]!r}")
     return row[0], row[1]
+
+
+def _hold(work: Work, key: tuple[str, str, str]) -> None:
+    """Let no other server fire or forget this cron meanwhile: what is due is read, sent and then noted."""
+    work.tx.hold("cron " + " ".join(key))
 
 
 def _columns(key: tuple[str, str, str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ ACCOUNT_ID = ""  # of no account: whoever leads works for all of them
 KEY = "leader"
 TTL_MS = 5_000
 RENEW_MS = 1_500
+CHOSEN = "chosen"
 
 
 class Leader:
@@ -20,11 +21,11 @@ class Leader:
 
     An `owner` who comes back takes over from himself at once, and what he did before is fenced off; anybody else waits
     until the lock ends, 5 s after it was last renewed. So where it is certain that the last holder is gone, as the lock
-    of a data directory makes it, its server goes by one name.
+    of a data directory makes it, its server goes by one name; and so do those that a database has chosen.
     """
 
     def __init__(self, store: Store, clock: Clock, owner: str) -> None:
-        self._store, self._clock, self._owner = store, clock, owner
+        self._store, self._clock, self._own_name = store, clock, owner
         self._lock: Lock | None = None
 
     @property
@@ -43,6 +44,9 @@ class Leader:
         Raises:
             StoreUnavailable: nothing could be written.
         """
+        if self._store.chosen() is False:
+            self._lock = None
+            return False
         if self._lock is not None and self._clock() < self.renew_at_ms:
             return True
         try:
@@ -78,4 +82,5 @@ class Leader:
         if self._lock is not None:
             with suppress(Fenced):  # it has run out, as while the machine slept; perhaps nobody has taken it
                 return locks.extend(tx, ACCOUNT_ID, KEY, self._lock.lock_id, TTL_MS, now_ms)
-        return locks.take(tx, ACCOUNT_ID, KEY, self._owner, TTL_MS, now_ms)
+        owner = CHOSEN if self._store.chosen() else self._own_name
+        return locks.take(tx, ACCOUNT_ID, KEY, owner, TTL_MS, now_ms)

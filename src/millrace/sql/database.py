@@ -13,6 +13,7 @@ class Database(Protocol):
     """One database, used inside one event loop."""
 
     location: str  # a path or a URL
+    shares: bool  # other processes write to it at the same time
     wakes_early: bool  # a receiver that is woken before a send is on disk gets into the same group commit
     on_commit: Callable[[set[str]], None]  # is told the names of what a commit has changed
 
@@ -56,6 +57,10 @@ class Database(Protocol):
 
     async def foreign_version(self) -> int:
         """Give a number that differs from the last one once another process has changed queues or keys."""
+        ...
+
+    def chosen(self) -> bool | None:
+        """Say whether of all processes this one was chosen to lead; None where nobody chooses."""
         ...
 
     def watched(self, names: set[str]) -> None:

@@ -44,6 +44,7 @@ class SqlStore:
         self._expire_again: dict[str, tuple[int, int]] = {}
         self.write, self.read, self.close = database.write, database.read, database.close
         self.check, self.foreign_version = database.check, database.foreign_version
+        self.shares, self.chosen = database.shares, database.chosen
 
     async def send(self, queue_id: str, messages_: Sequence[Stamped], once: Once | None = None) -> Stored:
         if self._database.wakes_early:  # whoever waits then receives in the same transaction, behind the same fsync

@@ -44,6 +44,10 @@ class Transaction(Protocol):
         """Run an insert for all rows at once, and give how many were written."""
         ...
 
+    def execute(self, text: str, values: Sequence[Any] = ()) -> list[Row]:
+        """Run a statement in the words of a program of its own, over tables of its own, and give its rows, if any."""
+        ...
+
     def array(self, values: Iterable[int | str]) -> Any:
         """Write numbers, or texts, as the one value that set-based statements take."""
         ...

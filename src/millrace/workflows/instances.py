@@ -119,6 +119,7 @@ def forgettable(work: Work) -> list[Row]:
 def forget_ended(work: Work) -> int:
     """Remove a chunk of the instances that ended 30 days ago, and give how many are gone."""
     gone = 0
+    work.tx.hold("forgetting of workflows")  # else another server's might meet an instance that has the same id since
     for row in forgettable(work):
         steps = work.fetch("forget_workflow_steps", {**_key(*row), "limit": STEPS_FORGOTTEN_AT_ONCE})
         if len(steps) < STEPS_FORGOTTEN_AT_ONCE:

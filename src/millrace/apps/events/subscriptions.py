@@ -49,6 +49,7 @@ def create(work: Work, account_id: str, url: str, secret: str | None, wanted: Ma
         InvalidConsumerSettings: a URL or a secret that is none.
         Conflict: the account has 100.
     """
+    work.tx.hold(_all(account_id))
     if work.fetch("count_event_subscriptions", (account_id,))[0][0] >= SUBSCRIPTIONS:
         raise Conflict(f"the account has {SUBSCRIPTIONS} subscriptions, as many as it may; delete one first")
     subscription_id = new_id()
@@ -90,12 +91,17 @@ def delete(work: Work, account_id: str, subscription_id: str) -> Subscription:
     Raises:
         SubscriptionNotFound: the account has none of that id.
     """
+    work.tx.hold(_all(account_id))
     gone = look(work, account_id, subscription_id)
     if gone.queue is not None:
         queues.delete(work.tx, account_id, gone.queue_id, entry_of(account_id, work.now_ms, "queue.deleted", ""))
     work.apply("delete_event_subscription", (subscription_id, account_id))
     work.note(account_id, "event_subscription.deleted", _object(subscription_id), queue=gone.queue and gone.queue.name)
     return gone
+
+
+def _all(account_id: str) -> str:
+    return f"event subscriptions {account_id}"
 
 
 def _queue_for(account_id: str, name: str, url: str, secret: str | None, now_ms: int) -> Queue:

@@ -63,7 +63,7 @@ def _receive(work: Work, account_id: str, queue_id: str, limit: int, lease_ms: i
 
 
 def _known(work: Work, account_id: str, messages: Sequence[Message]) -> set[str]:
-    ids = msgspec.json.encode([message.id for message in messages]).decode()
+    ids = work.tx.array([message.id for message in messages])
     return {row[0] for row in work.fetch("known_jobs", (ids, account_id))}
 
 

@@ -77,9 +77,12 @@ def start(work: Work, account_id: str, *, run_id: str, tenant_id: str, r2_key: s
 
 def tell(work: Work, account_id: str, run_ids: Collection[str], changes: Mapping[str, Change]) -> None:
     """Tell the followers of runs what became of jobs, by their ids; a run follows the latest of its jobs."""
-    changed = [run for run in _runs(work, account_id, run_ids) if run.job_id in changes]
+    ids = sorted(run_ids)
+    if work.tx.shares:
+        work.fetch("lock_runs", (account_id, work.tx.array(ids)))
+    changed = [run for run in _runs(work, account_id, ids) if run.job_id in changes]
     if any(run.stage is not None for run in changed):
-        work.apply("clear_stages", (account_id, _json([run.id for run in changed])))
+        work.apply("clear_stages", (account_id, work.tx.array([run.id for run in changed])))
     for run in changed:
         _put(work, account_id, _summary(run, changes[run.job_id], work.now_ms))
 
@@ -140,8 +143,10 @@ def _one(work: Work, account_id: str, run_id: str, tenant: str | None) -> _Run:
 
 
 def _runs(work: Work, account_id: str, run_ids: Collection[str]) -> list[_Run]:
-    rows: list[Row] = work.fetch("runs_with_ids", (account_id, _json(list(run_ids))))
-    return [_Run(*row) for row in rows]
+    rows: list[Row] = work.fetch("runs_with_ids", (account_id, work.tx.array(run_ids)))
+    return [
+        _Run(*row) for row in sorted(rows)
+    ]  # in one order for all servers, so that none waits for another in a ring
 
 
 def _present(work: Work, account_id: str, run: _Run) -> Change:
@@ -171,7 +176,3 @@ def _summary(run: _Run, change: Change, updated_at_ms: int) -> Summary:
 def _put(work: Work, account_id: str, summary: Summary) -> Summary:
     states.put(work.tx, account_id, STATE, summary.run_id, msgspec.to_builtins(summary), work.now_ms)
     return summary
-
-
-def _json(values: list[str]) -> str:
-    return msgspec.json.encode(values).decode()

@@ -8,7 +8,7 @@ import msgspec
 from millrace.apps.jobs import runs
 from millrace.apps.jobs.jobs import queue_id_of
 from millrace.apps.jobs.runs import Change
-from millrace.apps.jobs.statuses import DONE, FAILED, LEASED, PENDING, Seen, look, status_of
+from millrace.apps.jobs.statuses import DONE, FAILED, LEASED, PENDING, Seen, lock, look, status_of
 from millrace.message import Lease
 from millrace.settlement import Ack, Outcome, Postpone, Released, Removed, Retry, Settlement
 from millrace.sql import settling
@@ -112,8 +112,10 @@ def outcome_of(report: Report, age_ms: int) -> Outcome:
 
 
 def _look(work: Work, account_id: str, asked: Sequence[Asked], tenant: str | None) -> Mapping[str, Seen]:
-    """Read the jobs that the caller may know of."""
-    seen = look(work, account_id, {one.id for one in asked})
+    """Read the jobs that the caller may know of, as they are until this has ended."""
+    ids = {one.id for one in asked}
+    lock(work, account_id, ids)
+    seen = look(work, account_id, ids)
     return {job_id: job for job_id, job in seen.items() if tenant in (None, job.tenant_id)}
 
 
@@ -148,10 +150,10 @@ def _write(work: Work, account_id: str, seen: Mapping[str, Seen], changes: Mappi
         for job_id, change in changes.items()
     ]
     work.apply("jobs_settled", (work.now_ms, msgspec.json.encode(rows).decode()))
-    runs.tell(work, account_id, {seen[job_id].run_id for job_id in changes}, changes)
     for job_id, change in changes.items():
         if change.status == FAILED:
             work.note(account_id, "job.failed", f"job {job_id}", run=seen[job_id].run_id, attempts=change.attempts)
+    runs.tell(work, account_id, {seen[job_id].run_id for job_id in changes}, changes)
 
 
 def _verdict(

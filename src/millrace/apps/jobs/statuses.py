@@ -3,8 +3,6 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-import msgspec
-
 from millrace.views import View
 from millrace.work import Work
 
@@ -80,8 +78,14 @@ class Seen(NamedTuple):
 
 def look(work: Work, account_id: str, job_ids: Iterable[str]) -> dict[str, Seen]:
     """Read jobs of the account, by id; those that are not there are left out."""
-    ids = msgspec.json.encode(list(job_ids)).decode()
-    return {row[0]: Seen(*row) for row in work.fetch("jobs_with_messages", (account_id, ids))}
+    bindings = (account_id, work.tx.array(job_ids))
+    return {row[0]: Seen(*row) for row in work.fetch("jobs_with_messages", bindings)}
+
+
+def lock(work: Work, account_id: str, job_ids: Iterable[str]) -> None:
+    """Let no other server deliver or settle these jobs before this transaction has ended."""
+    if work.tx.shares:
+        work.fetch("lock_messages_of_jobs", (work.tx.array(job_ids), account_id))
 
 
 def status_of(work: Work, account_id: str, seen: Seen) -> str:

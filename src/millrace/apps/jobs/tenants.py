@@ -56,9 +56,10 @@ def receive_of_tenant(
 
 
 def _find(work: Work, account_id: str, tenant: str, limit: int) -> list[Row]:
-    rows: list[Row] = work.fetch("jobs_of_tenant", (account_id, tenant, work.now_ms, limit))
+    bindings = {"account_id": account_id, "tenant_id": tenant, "now_ms": work.now_ms}
+    rows: list[Row] = work.fetch("jobs_of_tenant", {**bindings, "limit": limit})
     if len(rows) < limit:  # some may have been redriven
-        rows += work.fetch("failed_of_tenant", (account_id, tenant, work.now_ms, limit - len(rows)))
+        rows += work.fetch("failed_of_tenant", {**bindings, "limit": limit - len(rows)})
     return rows
 
 

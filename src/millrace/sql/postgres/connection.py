@@ -91,6 +91,13 @@ def complete(url: str) -> str:
     return conninfo.make_conninfo("", **{**DEFAULTS, **given})
 
 
+def shown(url: str) -> str:
+    """Give what may be shown of a URL: host and database, never a password."""
+    given = conninfo.conninfo_to_dict(complete(url))
+    host, port = str(given.get("host") or "localhost"), given.get("port")
+    return f"postgresql://{host}{f':{port}' if port else ''}/{given.get('dbname') or ''}"
+
+
 def is_pooled(connection: Connection) -> bool:
     """Say whether a pooler stands between: it gives every client a process number of its own invention."""
     row = connection.execute("select pg_backend_pid()", prepare=False).fetchone()

@@ -3,9 +3,10 @@
 What was taken leaves entries in the indexes until vacuum comes by, which a snapshot that somebody
 holds can put off for hours; a scan that begins behind them never sees them.
 
-A cursor is a hint of this process, and only goes by it while a scan from the start costs something. What comes in before
-it (a message whose send was under way, one that another server let go) is found when the scan begins anew, at the
-latest a second later.
+A cursor is a hint of this process, and only goes by it while scans come one after the other: then those from the start,
+which see all the dead, get a twentieth of the time. What comes in before it (a message whose send was under way, one
+that another server let go) is found when the scan begins anew, at the latest a second later; only where that scan takes
+so long that it would be a fifth of the time does it wait longer.
 """
 
 from collections import defaultdict
@@ -13,21 +14,21 @@ from time import monotonic
 from types import TracebackType
 from typing import Self
 
+BUSY_SCANS = 8  # from the start, one after the other with hardly a rest between
+REST_FACTOR = 20  # of what a scan from the start took
 RESCAN_SECONDS = 1.0
-COSTLY_SECONDS = 0.003  # a scan of a hundred rows without the dead takes a tenth of that
-COSTLY_SCANS = 3  # so many in a row; one by itself may just have waited for the processor
-COST_FACTOR = 20  # a scan from the start may then take a twentieth of the time
+LEAST_REST_FACTOR = 5
 
 
 class Cursor:
     """Where one scan begins; a `with` block around each scan measures those from the start."""
 
-    __slots__ = ("_again_at", "_began", "_costly", "begin_at", "pause_ms", "position")
+    __slots__ = ("_again_at", "_began", "_busy", "_ended", "_rest", "begin_at", "pause_ms", "position")
 
     def __init__(self) -> None:
         self.position = self.begin_at = self.pause_ms = 0
-        self._again_at = self._began = 0.0
-        self._costly = 0
+        self._again_at = self._began = self._ended = self._rest = 0.0
+        self._busy = 0
 
     def may_rescan(self) -> bool:
         """Say whether the next scan is one from the start."""
@@ -41,13 +42,18 @@ class Cursor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.begin_at or self._began < self._again_at:
+        if self._began < self._again_at:
             return
-        now = monotonic()
-        cost = now - self._began
-        self._costly = self._costly + 1 if cost > COSTLY_SECONDS else 0
-        pause = min(RESCAN_SECONDS, cost * COST_FACTOR) if self._costly >= COSTLY_SCANS else 0.0
-        self._again_at, self.pause_ms = now + pause, round(pause * 1000) + 1
+        self._busy = self._busy + 1 if self._began - self._ended < 2 * self._rest else 0
+        self._ended = monotonic()
+        self._rest = rest_after(self._ended - self._began)
+        pause = self._rest if self._busy >= BUSY_SCANS else 0.0
+        self._again_at, self.pause_ms = self._ended + pause, round(pause * 1000) + 1
+
+
+def rest_after(scan_seconds: float) -> float:
+    """Give the seconds that scans begin at the cursor, after one from the start has taken so long."""
+    return max(min(REST_FACTOR * scan_seconds, RESCAN_SECONDS), LEAST_REST_FACTOR * scan_seconds)
 
 
 class Cursors:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
-from time import monotonic
+from random import random
+from time import monotonic, sleep
 from typing import Any, TypeVar, cast
 
 import psycopg
@@ -29,16 +30,25 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 
 POOL = 4
-TRIES = 5
+TRIES = 8
+PAUSE_SECONDS = 0.002  # before a second try, by chance and at most; twice as long before each further one
 FAILURE_SECONDS = 2.0  # for so long a failed write speaks against the store
 
 
 class PostgresDatabase:
     """One database that others use, too. Made and used inside one event loop."""
 
+    shares = True
     wakes_early = True  # a receiver that is woken with a send gets into the group of the send
 
-    def __init__(self, url: str, clock: Clock, packages: tuple[str, ...] = (), direct_url: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        clock: Clock,
+        packages: tuple[str, ...] = (),
+        direct_url: str | None = None,
+        on_time: Callable[[int], None] = lambda now_ms: None,
+    ) -> None:
         self.location = url
         self.on_commit: Callable[[set[str]], None] = lambda woken: None
         self._clock = clock
@@ -52,13 +62,13 @@ class PostgresDatabase:
         self._free: queue.LifoQueue[Session] = queue.LifoQueue()
         for _ in range(POOL):
             self._free.put(Session(url, packages, cursors))
-        self._ear = Ear(direct_url or url, self._tell)
+        self._ear = Ear(direct_url or url, self._tell, on_time)
         self._inbox = Inbox(self._commit_or_give_up, self._tell, "millrace-writer")
 
     async def write(self, fn: Callable[[Transaction], T]) -> T:
         """Run `fn(tx)` in a transaction of its own and give its result once it is on disk.
 
-        It runs again, up to five times, when another server was in its way.
+        It runs again, up to eight times, when another server was in its way.
 
         Raises:
             StoreUnavailable: it could not be committed, or nobody knows whether it was.
@@ -90,6 +100,10 @@ class PostgresDatabase:
     async def foreign_version(self) -> int:
         """Give the number of the last change of queues, keys and secrets, whoever made it."""
         return cast(int, await self.read(lambda tx: tx.fetch("changes")[0][0]))
+
+    def chosen(self) -> bool | None:
+        """Say whether this process was chosen to lead; None behind a pooler, which lets nobody be chosen."""
+        return self._ear.chosen
 
     def watched(self, names: set[str]) -> None:
         """Take note of what is watched here, and let the other servers know."""
@@ -157,6 +171,7 @@ class PostgresDatabase:
             except psycopg.Error as error:
                 if tried == TRIES or not is_worth_another_try(error):
                     raise
+            sleep(random() * PAUSE_SECONDS * 2**tried)  # else those who were in each other's way would be so again
         raise AssertionError
 
     def _commit_or_give_up(self, group: list[Operation]) -> tuple[list[Answer], set[str]]:
@@ -178,6 +193,7 @@ class PostgresDatabase:
                 if len(group) > 1:
                     return [answer for operation in group for answer in self._commit([operation], woken)]
                 if is_another_try and tried < TRIES:
+                    sleep(random() * PAUSE_SECONDS * 2**tried)
                     continue
                 if isinstance(error, psycopg.Error | RunAgain):
                     return self._give_up(group, error)

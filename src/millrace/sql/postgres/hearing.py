@@ -6,6 +6,8 @@ look that every receiver has behind it.
 """
 
 import asyncio
+import os
+import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,6 +28,8 @@ GONE_MS = 10_000  # a server that has not written for so long is gone
 PAYLOAD_CHARACTERS = 7_000  # PostgreSQL takes 8,000 bytes
 NOW = "(extract(epoch from clock_timestamp()) * 1000)::bigint"
 
+LEADER = (7811, 2)  # the advisory lock of whoever leads; it goes with the connection
+KEEP_TIME = "update store set now_ms = $1 where now_ms < $1 - 1000"
 WRITE = f"""
     insert into servers (id, seen_at_ms, watched, about) values ($1, {NOW}, $2, $3)
     on conflict (id) do update
@@ -38,9 +42,11 @@ FORGET = f"delete from servers where seen_at_ms <= {NOW} - $1"  # noqa: S608
 class Ear:
     """The listening connection of a process, on a thread of its own. Made inside the event loop that is told."""
 
-    def __init__(self, url: str, on_heard: Callable[[set[str]], None], about: str = "") -> None:
+    def __init__(self, url: str, on_heard: Callable[[set[str]], None], on_time: Callable[[int], None]) -> None:
         self.id = new_id()
-        self._url, self._on_heard, self._about = url, on_heard, about
+        self.chosen: bool | None = False
+        self._url, self._on_heard, self._on_time = url, on_heard, on_time
+        self._about = f"{socket.gethostname()} {os.getpid()}"
         self._loop = asyncio.get_running_loop()
         self._watched: set[str] = set()
         self._elsewhere: set[str] = set()
@@ -74,12 +80,15 @@ class Ear:
                 continue
             with suppress(psycopg.Error), connection:
                 self._listen(connection)
-            self._told = None
+            self._told, self.chosen = None, False  # whoever is next has the lock as soon as the connection is gone
 
     def _listen(self, connection: Connection) -> None:
         hears = not is_pooled(connection)
         if hears:
             connection.execute(f"listen {CHANNEL}", prepare=False)
+            connection.execute("set synchronous_commit = off", prepare=False)  # nothing here is anybody's message
+        else:
+            self.chosen = None
         turn_at = 0.0
         while not self._stopping.is_set():
             if monotonic() >= turn_at or (self._told is not None and self._told != self._watched):
@@ -94,6 +103,13 @@ class Ear:
 
     def _take_turn(self, connection: Connection) -> None:
         """Write what is watched here, read what is watched elsewhere."""
+        if self.chosen is False:
+            row = connection.execute("select pg_try_advisory_lock($1::int, $2::int)", LEADER).fetchone()
+            self.chosen = bool(row and row[0])
+        row = connection.execute(f"select {NOW}").fetchone()
+        if row is not None:
+            self._on_time(row[0])
+            connection.execute(KEEP_TIME, (row[0],))
         watched = set(self._watched)
         connection.execute(WRITE, (self.id, pack(sorted(watched), TEXT), self._about))
         self._elsewhere = {row[0] for row in connection.execute(READ, (self.id, GONE_MS))}

@@ -6,7 +6,11 @@ import psycopg
 
 from millrace.errors import StoreRefused
 from millrace.ids import new_id
+from millrace.queue import Queue
+from millrace.sql import queues
 from millrace.sql.postgres.connection import Connection, connect, unavailable
+from millrace.sql.postgres.cursors import Cursors
+from millrace.sql.postgres.session import Session, run_in
 from millrace.sql.schemas import ENGINE, Schema, Version, compare, migrations
 
 LOCK = 7811  # of whoever migrates; our advisory locks all begin with it
@@ -46,6 +50,21 @@ def versions(url: str, schemas: Sequence[Schema] = ()) -> list[Version]:
     with connection:
         present = _present(connection)
         return compare(lambda schema: present.get(schema.name, 0), schemas, "postgres")
+
+
+def read_queues(url: str, account_id: str) -> list[Queue]:
+    """Give the queues of an account without changing anything; none where no store was made yet.
+
+    Raises:
+        StoreUnavailable: the database cannot be reached now.
+    """
+    if not any(version.present for version in versions(url)):
+        return []
+    session = Session(url, (), Cursors())
+    try:
+        return run_in(session, lambda tx: queues.all_of(tx, account_id))
+    finally:
+        session.close()
 
 
 def script(url: str, schemas: Sequence[Schema] = ()) -> str:

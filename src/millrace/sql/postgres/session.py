@@ -1,8 +1,9 @@
 """A connection that is opened when it is needed, and again after it was lost; one thread uses it."""
 
+import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import TypeVar
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from typing import Any, TypeVar
 
 import psycopg
 
@@ -12,6 +13,9 @@ from millrace.sql.postgres.transaction import PostgresTransaction
 from millrace.sql.transaction import Transaction
 
 T = TypeVar("T")
+
+# At the end of a pipeline that has failed the driver warns of what it has raised already, with the values in it.
+logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 READ_ONLY = "set transaction isolation level repeatable read, read only"
 
@@ -35,11 +39,12 @@ class Session:
         """
         tx = self._opened()
         try:
-            tx.begin(self._begin)
-            if reads:
-                tx.run(READ_ONLY)
-            yield tx
-            tx.run("commit")
+            with self._pipeline():
+                tx.begin(self._begin)
+                if reads:
+                    tx.run(READ_ONLY)
+                yield tx
+                tx.run("commit")
         except BaseException:
             self._undo()
             raise
@@ -56,6 +61,15 @@ class Session:
             self._connection, self._begin = connect(self._url)
             self._tx = PostgresTransaction(self._connection, self._packages, self._cursors)
         return self._tx
+
+    def _pipeline(self) -> AbstractContextManager[Any]:
+        """Let statements whose answer nobody waits for go out with the next one; the last of them with the commit.
+
+        An error of theirs comes with a later answer, or with the commit, which is not run then.
+        """
+        connection = self._connection
+        is_direct = connection is not None and connection.prepare_threshold is not None
+        return connection.pipeline() if connection is not None and is_direct else nullcontext()
 
     def _undo(self) -> None:
         """Roll back; a connection that cannot, or that leads to a server which has become a standby, is given up."""

@@ -15,7 +15,7 @@ from millrace.sql.statements import load_statements
 from millrace.sql.transaction import Bindings, Row
 
 COMMENT = re.compile(r"--[^\n]*")
-NAME = re.compile(r"(?<!:):([a-z_]+)")
+NAME = re.compile(r"(?<!:):([a-z_][a-z0-9_]*)")
 COLUMN = re.compile(r"\$\d+::([a-z ]+)\[\]")
 
 
@@ -37,15 +37,18 @@ class PostgresTransaction:
         self.woken: set[str] = set()
         self.changed = 0
         self._cursor = connection.cursor(binary=True)
+        self._effects = connection.cursor(binary=True)  # an answer that comes late must not be taken for the next one
         self._connection = connection
         self._statements = _statements(packages)
         self._cursors = cursors
         self._held: set[str] = set()
+        self._shared: set[str] = set()
         self._sequences = range(0)
 
     def begin(self, text: str) -> None:
         """Begin, with nothing held or reserved."""
         self._held.clear()
+        self._shared.clear()
         self.woken.clear()
         self._sequences, self.changed = range(0), 0
         self._connection.execute(text, prepare=False)  # in text form it may be several statements
@@ -67,24 +70,26 @@ class PostgresTransaction:
             return [self.fetch(name, bindings[0])]
         statement = self._statements[name]
         cursors = []
-        with self._connection.pipeline():
-            for one in bindings:
-                cursor = self._connection.cursor(binary=True)
-                cursors.append(cursor.execute(statement.text, _values(statement, one)))
+        for one in bindings:
+            cursor = self._connection.cursor(binary=True)
+            cursors.append(cursor.execute(statement.text, _values(statement, one)))
         return [cursor.fetchall() for cursor in cursors]
 
     def apply(self, name: str, bindings: Bindings = ()) -> None:
-        self._execute(name, bindings)
+        statement = self._statements[name]
+        self.changed += statement.changes
+        self._effects.execute(statement.text, _values(statement, bindings))
 
     def apply_many(self, name: str, bindings: Iterable[Bindings]) -> list[Row]:
         statement = self._statements[name]
         found: list[Row] = []
         self.changed += 1
         returns = "returning" in statement.text
-        self._cursor.executemany(statement.text, [_values(statement, one) for one in bindings], returning=returns)
-        while returns and self._cursor.pgresult is not None:
-            found += self._cursor.fetchall()
-            if not self._cursor.nextset():
+        cursor = self._connection.cursor(binary=True)
+        cursor.executemany(statement.text, [_values(statement, one) for one in bindings], returning=returns)
+        while returns and cursor.pgresult is not None:
+            found += cursor.fetchall()
+            if not cursor.nextset():
                 break
         return found
 
@@ -95,8 +100,16 @@ class PostgresTransaction:
             pack(column, element) for column, element in zip(zip(*rows, strict=True), statement.elements, strict=True)
         ]
         self.changed += 1
+        if "returning" not in statement.text:
+            self._effects.execute(statement.text, columns)
+            return len(rows)
         self._cursor.execute(statement.text, columns)
-        return self._cursor.rowcount
+        return len(self._cursor.fetchall())
+
+    def execute(self, text: str, values: Sequence[Any] = ()) -> list[Row]:
+        self.changed += 1
+        self._cursor.execute(text, values)
+        return self._cursor.fetchall() if self._cursor.description else []
 
     def array(self, values: Iterable[int | str]) -> Packed:
         found = [*values]
@@ -151,13 +164,13 @@ class PostgresTransaction:
     def hold(self, name: str) -> None:
         if name not in self._held:
             self._held.add(name)
-            self.fetch("hold", (name,))
+            self.apply("hold", (name,))
 
     def share(self, names: Iterable[str]) -> None:
-        wanted = [name for name in names if name not in self._held]
+        wanted = [name for name in names if name not in self._held and name not in self._shared]
         if wanted:
-            self._held |= set(wanted)
-            self.fetch("share", (pack(wanted, TEXT),))
+            self._shared |= set(wanted)
+            self.apply("share", (self.array(wanted),))
 
     def wake(self, name: str) -> None:
         self.woken.add(name)

@@ -22,8 +22,11 @@ returning owner, token, ends_at_ms
 delete from locks where account_id = :account_id and key = :key and lock_id = :lock_id returning token
 
 -- name: sweep_locks
+-- The time is asked for again where the row is deleted: another server may have taken the lock anew in between.
 delete from locks
-where (account_id, key) in (select account_id, key from locks where ends_at_ms <= :now_ms limit :limit)
+where
+    (account_id, key) in (select account_id, key from locks where ends_at_ms <= :now_ms limit :limit)
+    and ends_at_ms <= :now_ms
 returning 1
 
 -- name: claim
@@ -51,6 +54,7 @@ where
     (account_id, scope, key) in (
         select account_id, scope, key from claims where ends_at_ms <= :now_ms limit :limit
     )
+    and ends_at_ms <= :now_ms
 returning 1
 
 -- name: latest_state
@@ -113,7 +117,7 @@ limit :limit
 
 -- name: sweep_kv
 delete from kv
-where number in (select number from kv where expires_at_ms <= :now_ms limit :limit)
+where number in (select number from kv where expires_at_ms <= :now_ms limit :limit) and expires_at_ms <= :now_ms
 returning 1
 
 -- name: caller_bucket
@@ -131,6 +135,7 @@ where
     (account_id, name) in (
         select account_id, name from caller_buckets where full_at_ms <= :now_ms limit :limit
     )
+    and full_at_ms <= :now_ms
 returning 1
 
 -- name: anything_ended

@@ -21,8 +21,9 @@ from crons
 where account_id = :account_id and program = :program and expression = :expression
 
 -- name: set_cron_seen
+-- Never back: another server may have been a moment later and yet quicker.
 update crons
-set seen_until_ms = :now_ms
+set seen_until_ms = case when seen_until_ms > :now_ms then seen_until_ms else :now_ms end
 where account_id = :account_id and program = :program and expression = :expression
 
 -- name: insert_cron_run

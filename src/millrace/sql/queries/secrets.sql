@@ -17,7 +17,7 @@ select name, created_at_ms, updated_at_ms from secrets where account_id = :accou
 select name, nonce, ciphertext, key_id from secrets where account_id = :account_id order by name
 
 -- name: delete_secret
-delete from secrets where account_id = :account_id and name = :name
+delete from secrets where account_id = :account_id and name = :name returning name
 
 -- name: foreign_secret
 -- One that another master key has sealed, of any account.

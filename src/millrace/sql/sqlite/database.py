@@ -32,6 +32,7 @@ WRITER_CACHE_KIB = 32 * 1024
 class SqliteDatabase:
     """One file, one writer, one reader. Made and used inside one event loop."""
 
+    shares = False
     wakes_early = True  # a receiver that is woken with a send gets into the group of the send
 
     def __init__(self, path: str, clock: Clock, packages: tuple[str, ...] = ()) -> None:
@@ -104,6 +105,10 @@ class SqliteDatabase:
             return await self._loop.run_in_executor(self._read_thread, _in_snapshot, reader, fn)
         except apsw.Error as error:
             raise _unavailable(error) from error
+
+    def chosen(self) -> bool | None:
+        """Choose nobody: the lock of the data directory has done so."""
+        return None
 
     def watched(self, names: set[str]) -> None:
         """Do nothing: whoever changes what is watched is in this process."""

@@ -54,6 +54,9 @@ class SqliteTransaction:
                 first += width
         return len(rows)
 
+    def execute(self, text: str, values: Sequence[Any] = ()) -> list[Row]:
+        return self.connection.execute(text, values or None).fetchall()
+
     def array(self, values: Iterable[int | str]) -> str:
         """Write a JSON array: one call into the database instead of a hundred."""
         return f"[{','.join(str(value) if isinstance(value, int) else _quoted(value) for value in values)}]"

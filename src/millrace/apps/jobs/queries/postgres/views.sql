@@ -1,0 +1,33 @@
+-- name: view_jobs
+-- The same conditions as in the statement job_counts.
+select id, run_id, tenant_id, r2_key, status, attempts, error, created_at_ms, updated_at_ms, before
+from (
+    select
+        j.id, j.run_id, j.tenant_id, j.r2_key,
+        case
+            when m.lease_ends_at_ms > :now_ms then 'leased'
+            when m.is_last and m.visible_at_ms <= :now_ms then 'failed'
+            when m.key is not null then 'pending'
+            when j.outcome is not null then j.outcome
+            when j.message_key >> 43 = (select lane from queues where account_id = :account_id and name = 'jobs')
+            and not exists (
+                select 1
+                from queues d join messages b on b.key = (d.lane << 43) | (j.message_key & 8796093022207)
+                where d.account_id = :account_id and d.name = 'jobs-dlq' and b.id = j.id
+            ) then 'done'
+            else 'failed'
+        end as status,
+        coalesce(m.attempts, j.attempts) as attempts, j.error, j.created_at_ms, j.updated_at_ms,
+        coalesce(
+            sum(octet_length(j.r2_key) + coalesce(octet_length(j.error), 0)) over (
+                order by j.id rows between unbounded preceding and 1 preceding
+            ), 0
+        )::bigint as before
+    from jobs_rows j
+    left join messages m
+        on m.key = j.message_key and m.id = j.id
+        and m.lane = (select lane from queues where account_id = :account_id and name = 'jobs')
+    where j.account_id = :account_id
+) seen
+where before <= :most_bytes
+limit :limit

@@ -1,0 +1,40 @@
+-- The published views of the engine, for a copy of an account's rows: see millrace/sql/showing.py. Columns whose name ends
+-- in `_at` are given as epoch milliseconds. The last column says how many bytes there are up to and with the row before.
+
+-- name: view_queues
+select
+    q.id, q.name, q.created_at_ms, coalesce(q.value::json #>> '{settings,delivery_paused}', 'false')::boolean::int::bigint,
+    l.backlog_count + c.count, l.backlog_bytes + c.bytes,
+    q.value::json #>> '{consumer,type}', q.value::json #>> '{consumer,dead_letter_queue}', 0::bigint
+from queues q
+join lanes l on l.lane = q.lane
+cross join lateral (
+    select coalesce(sum(count), 0)::bigint as count, coalesce(sum(bytes), 0)::bigint as bytes
+    from backlog_changes
+    where lane = l.lane and written_by >= l.folded_below
+) c
+where q.account_id = :account_id and :now_ms::bigint > 0 and :most_bytes::bigint > 0
+limit :limit
+
+-- name: view_messages
+select id, queue, status, attempts, sent_at_ms, visible_at_ms, content_type, body, reason, before
+from (
+    select
+        m.id, q.name as queue,
+        case
+            when m.visible_at_ms <= :now_ms then 'ready'
+            when m.receipt is not null and m.lease_ends_at_ms > :now_ms then 'leased'
+            else 'scheduled'
+        end as status,
+        m.attempts, m.sent_at_ms, m.visible_at_ms, m.content_type,
+        case when m.content_type in ('json', 'text') then m.body end as body, m.reason,
+        coalesce(
+            sum(length(m.body)) over (
+                order by m.key rows between unbounded preceding and 1 preceding
+            ), 0
+        )::bigint as before
+    from queues q join messages m on m.lane = q.lane
+    where q.account_id = :account_id
+) seen
+where before <= :most_bytes
+limit :limit
