@@ -4,13 +4,13 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.programs import wait_until
 from tests.docs.pages import DOCS, Block, blocks, section
+from tests.starting import COMMAND, run
 from tests.support import KEY, Server
 from tests.testing.pytest_run import counts, run_pytest
 
@@ -25,11 +25,7 @@ def _of_the_project(*languages: str) -> list[Block]:
 def _commands(first_words: str) -> list[list[str]]:
     """Give the lines of the section that begin so, as commands of this environment."""
     lines = [line for block in _of_the_project("bash") for line in block.text.splitlines()]
-    return [
-        [*COMMAND, *shlex.split(line)[1:]]
-        for line in lines
-        if line.startswith(f"millrace {first_words}")
-    ]
+    return [[*COMMAND, *shlex.split(line)[1:]] for line in lines if line.startswith(f"millrace {first_words}")]
 
 
 @pytest.fixture
