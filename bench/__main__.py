@@ -1,26 +1,48 @@
-"""`make bench`: the figures of the store, the consumer, the door and the jobs, as ratios to a floor where there is one."""
+"""`make bench`: the figures of the store, the consumer, the door and the jobs, as ratios to a floor where there is one.
 
+`python -m bench postgres` makes one part alone; `python -m bench long-run --help` is about minutes instead of seconds.
+"""
+
+import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import uvloop
 
-from bench import door, features, jobs, locks, remote, store
+from bench import door, features, jobs, locks, long_run, postgres, remote, store
 from bench.table import Table
 
 
-def main() -> None:
-    """Measure everything and print the table."""
+def _remote(folder: Path, table: Table) -> None:
+    uvloop.run(remote.measure(folder, table))
+    remote.measure_import(table)
+
+
+PARTS: dict[str, Callable[[Path, Table], None]] = {
+    "store": lambda folder, table: uvloop.run(store.measure(folder, table)),
+    "features": lambda folder, table: uvloop.run(features.measure(folder, table)),
+    "locks": lambda folder, table: uvloop.run(locks.measure(folder, table)),
+    "door": door.measure,
+    "jobs": lambda folder, table: uvloop.run(jobs.measure(folder, table)),
+    "remote": _remote,
+    "postgres": lambda folder, table: postgres.measure(table),
+}
+
+
+def main(arguments: list[str]) -> None:
+    """Measure everything, or the parts that are named, and print the table."""
+    if arguments[:1] == ["long-run"]:
+        long_run.measure(arguments[1:])
+        return
+    unknown = [name for name in arguments if name not in PARTS]
+    if unknown:
+        raise SystemExit(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)} and long-run")
     table = Table()
     with tempfile.TemporaryDirectory() as folder:
-        uvloop.run(store.measure(Path(folder), table))
-        uvloop.run(features.measure(Path(folder), table))
-        uvloop.run(locks.measure(Path(folder), table))
-        door.measure(Path(folder), table)
-        uvloop.run(jobs.measure(Path(folder), table))
-        uvloop.run(remote.measure(Path(folder), table))
-        remote.measure_import(table)
+        for name in arguments or PARTS:
+            PARTS[name](Path(folder), table)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -84,6 +84,12 @@ class Rig:
         await asyncio.gather(*(worker() for _ in range(workers)))
         return rows / (perf_counter() - began)
 
+    async def take(self, limit: int) -> int:
+        """Receive and acknowledge once; give how many messages that were."""
+        received = await self.store.receive(self.queue.id, limit, 60_000, wall_ms())
+        await self._settle([(message.lease, Ack()) for message in received.messages])
+        return len(received.messages)
+
     async def _settle(self, held: list) -> None:  # type: ignore[type-arg]
         if held:
             await self.store.settle(self.queue.id, held, wall_ms())

@@ -67,6 +67,12 @@ def emptied_database(template: str) -> Iterator[str]:
 
 
 @cache
+def database_for(place: Path) -> str:
+    """Give the address of the one database that a test run keeps for what would else lie in that folder."""
+    return _new_database("template1")
+
+
+@cache
 def template_database(name: str, fill: Callable[[str], object]) -> str:
     """Make a database to be copied, once in a test run, and give its name.
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 from scripts.cluster import Cluster
 
 from tests.clusters import fresh_database, shared_cluster
-from tests.support import IS_SOAK, Server
+from tests.support import IS_SOAK, ON_POSTGRES, Server
 
 # How fast examples are made says something about the machine only; the first ones are slow on a fresh clone.
 settings.register_profile(
@@ -26,9 +26,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A running server, shared by the tests of a module; give queues names of your own."""
-    with Server(tmp_path_factory.mktemp("data")) as running:
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A running server, shared by the tests of a module; give queues names of your own.
+
+    Modules marked with `ON_BOTH_STORES` have it on SQLite and on PostgreSQL.
+    """
+    data = tmp_path_factory.mktemp("data")
+    if getattr(request, "param", "sqlite") == "postgres":
+        ON_POSTGRES.add(data)
+    with Server(data) as running:
         yield running
 
 

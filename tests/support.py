@@ -13,6 +13,9 @@ import urllib.request
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Self
 
+import pytest
+
+from tests.clusters import database_for
 from tests.starting import COMMAND, Fork, start
 
 ROOT = Path(__file__).parent.parent
@@ -21,6 +24,19 @@ IS_SOAK = bool(os.environ.get("SOAK"))  # `make soak`: the long form of tests th
 STOP_SECONDS = 20
 ADDRESS = re.compile(rb'"address":"(http://[^"]+)"')
 KEY = "sk_live_the-key-of-the-tests"
+
+
+def environ_for(data: Path) -> dict[str, str]:
+    """Give what a server on this data directory finds in its environment: the URL of a database, if that has the store.
+
+    TEST_STORE=postgres moves all of them there.
+    """
+    is_there = data in ON_POSTGRES or os.environ.get("TEST_STORE") == "postgres"
+    return {"DATABASE_URL": database_for(data)} if is_there else {}
+
+
+ON_POSTGRES: set[Path] = set()  # data directories whose store is in a database
+ON_BOTH_STORES = pytest.mark.parametrize("server", ["sqlite", "postgres"], indirect=True, scope="module")
 
 
 class Reply(NamedTuple):
@@ -59,6 +75,7 @@ class Server:
             **(environ or {}),
         }
         self.environ.pop("PORT", None)
+        self.environ = {**environ_for(data), **self.environ}
         self.output = bytearray()
         self.url = ""
         self.process: Fork | subprocess.Popen[bytes] | None = None

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Unpack
@@ -15,7 +14,7 @@ from millrace.clock import Clock, clock_after
 from millrace.errors import ConfigurationError, InvalidInput, StoreUnavailable
 from millrace.message import Backlog, Outgoing
 from millrace.names import check_account_id, check_queue_name
-from millrace.parcels import Parcel, accept, bears_keys, store
+from millrace.parcels import Parcel, accept, store
 from millrace.placing import Stored
 from millrace.sql import queues
 from millrace.sql.sqlite.database import SqliteDatabase
@@ -24,12 +23,11 @@ from millrace.sql.transaction import Row, Transaction
 from millrace.work import Work
 
 if TYPE_CHECKING:
-    from millrace.sql.postgres.borrowed import Home
+    from millrace.callers import Callers
 
 T = TypeVar("T")
 
 POSTGRES, SQLITE = ("postgresql://", "postgres://"), "sqlite:///"
-CALLERS = 1_000  # sends at once on callers' connections: one that waits for another's commit must not keep that one out
 
 
 class Writing:
@@ -82,9 +80,9 @@ class Database:
     """A database with queues in it, of one account. `Database.open` makes it."""
 
     def __init__(
-        self, house: _House, clock_of: Callable[[Transaction], Clock], borrow: "_Borrow", account: str
+        self, house: _House, clock_of: Callable[[Transaction], Clock], callers: "Callers | None", account: str
     ) -> None:
-        self._house, self._clock_of, self._borrow, self._account = house, clock_of, borrow, account
+        self._house, self._clock_of, self._callers, self._account = house, clock_of, callers, account
 
     @classmethod
     @asynccontextmanager
@@ -147,9 +145,13 @@ class Database:
     ) -> Sent:
         """Send in the transaction of a connection, or without one in a transaction of its own; see `DirectQueue`."""
         parcel = Parcel(self._account, queue, messages, delay_seconds, key)
-        if connection is not None:
-            return await self._borrow(connection, parcel)
-        return await self.write(lambda writing: _send(writing.work, parcel))
+        if connection is None:
+            return await self.write(lambda writing: _send(writing.work, parcel))
+        if self._callers is None:
+            raise InvalidInput(
+                "SQLite has one writer, which has a connection of its own; use database.write(fn) instead"
+            )
+        return _sent(await self._callers.send(connection, parcel))
 
 
 class DirectQueue:
@@ -210,17 +212,11 @@ class DirectQueue:
         return sent.backlog
 
 
-class _Borrow(Protocol):
-    """The way of what is sent in a caller's transaction."""
-
-    async def __call__(self, connection: Any, parcel: Parcel) -> Sent: ...
-
-
 async def _open_postgres(url: str, account: str, stack: AsyncExitStack) -> Database:
     try:
-        from millrace.sql.postgres.borrowed import home_of  # noqa: PLC0415 - the driver is an extra
+        from millrace.callers import Callers  # noqa: PLC0415 - the driver is an extra
+        from millrace.sql.postgres.borrowed import home_of  # noqa: PLC0415
         from millrace.sql.postgres.cursors import Cursors  # noqa: PLC0415
-        from millrace.sql.postgres.drivers import borrow  # noqa: PLC0415
         from millrace.sql.postgres.visiting import Visitor, check_version  # noqa: PLC0415
     except ImportError as error:
         raise ConfigurationError(
@@ -230,14 +226,9 @@ async def _open_postgres(url: str, account: str, stack: AsyncExitStack) -> Datab
     visitor = Visitor(url, cursors)
     stack.push_async_callback(visitor.close)
     await asyncio.to_thread(check_version, url)
-    home = await visitor.read(home_of)
-    threads = ThreadPoolExecutor(CALLERS, "millrace-caller")
-    stack.callback(threads.shutdown)
-
-    async def send(connection: Any, parcel: Parcel) -> Sent:
-        return await borrow(connection, threads, lambda run: _send_borrowed(run, cursors, home, parcel))
-
-    return Database(visitor, _database_clock, send, account)
+    callers = Callers(await visitor.read(home_of), cursors)
+    stack.callback(callers.close)
+    return Database(visitor, _database_clock, callers, account)
 
 
 def _open_sqlite(folder: Path, account: str, stack: AsyncExitStack) -> Database:
@@ -246,28 +237,13 @@ def _open_sqlite(folder: Path, account: str, stack: AsyncExitStack) -> Database:
     clock = clock_after(prepared.last)
     database = SqliteDatabase(str(prepared.database), clock)
     stack.push_async_callback(database.close)
-
-    async def refuse(connection: Any, parcel: Parcel) -> Sent:
-        raise InvalidInput("SQLite has one writer, which has a connection of its own; expected database.write(fn)")
-
-    return Database(database, lambda tx: clock, refuse, account)
+    return Database(database, lambda tx: clock, None, account)
 
 
 def _database_clock(tx: Transaction) -> Clock:
     """Give the time of the database as it is now, for one transaction."""
     now_ms: int = tx.fetch("database_now")[0][0]
     return lambda: now_ms
-
-
-def _send_borrowed(run: Any, cursors: Any, home: "Home", parcel: Parcel) -> Sent:
-    from millrace.sql.postgres.borrowed import BorrowedTransaction, at_home, run_part, wake_watchers  # noqa: PLC0415
-
-    tx = BorrowedTransaction(run, cursors)
-    with at_home(tx, home):
-        accepted = accept(tx, parcel, _database_clock(tx)())
-        stored = run_part(tx, lambda part: store(part, accepted), has_keys=bears_keys(accepted))
-        wake_watchers(tx)
-    return _sent(stored)
 
 
 def _send(work: Work, parcel: Parcel) -> Sent:

@@ -257,6 +257,10 @@ class Store(Protocol):
         """Say whether of all servers on the store this one was chosen to lead; None where nobody chooses."""
         ...
 
+    def look_again_seconds(self) -> float:
+        """Give how long whoever watches waits for the event at most, and then looks himself: it may have been lost."""
+        ...
+
     def watch(self, queue_id: str) -> AbstractContextManager[asyncio.Event]:
         """Give an event that is set whenever something in the queue may have become ready."""
         ...

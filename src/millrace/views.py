@@ -44,7 +44,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
     `:account_id` in it stands for the account, `now_ms()` for the time, `iso(ms)` writes one. For PostgreSQL there is a
     statement `view_<name>` with the same columns: times in milliseconds where a name ends in `_at`, texts perhaps as
-    bytes, and one more column, the bytes before the row.
+    bytes, and one more column, the bytes up to the end of the row.
     """
 
     name: str
@@ -288,7 +288,7 @@ def _run(connection: apsw.Connection, sql: str, parameters: Sequence[Any] | Mapp
 
 
 def _add_functions(connection: apsw.Connection, now_ms: int) -> None:
-    connection.create_scalar_function("iso", iso, 1)
+    connection.create_scalar_function("iso", lambda *at_ms: iso(at_ms[0]), 1)
     connection.create_scalar_function("now_ms", lambda *none: now_ms, 0)
 
 

@@ -75,6 +75,22 @@ async def test_two_first_users_a_thousand_times_have_one_winner_each(store, cloc
     assert all(one.holder == other.holder for one, other in pairs)
 
 
+@pytest.mark.parametrize("opener", ["postgres"], indirect=True)
+async def test_two_servers_on_one_database_have_one_winner_for_each_key(opener, clock):
+    stores = [opener(clock), opener(clock)]
+    servers = [Claims(store, clock) for store in stores]
+
+    made = await asyncio.gather(
+        *[server.claim("acc", "scope", str(number), str(server)) for number in range(200) for server in servers]
+    )
+
+    pairs = list(zip(made[::2], made[1::2], strict=True))
+    for store in stores:
+        await store.close()
+    assert all(one.is_first + other.is_first == 1 and one.holder == other.holder for one, other in pairs)
+
+
+@pytest.mark.parametrize("opener", ["sqlite"], indirect=True)
 async def test_two_threads_with_connections_of_their_own_have_one_winner_for_each_key(store, folder):
     """Here the database decides, and not our one writer."""
     path, won, together = str(folder / "store.db"), {"a": [], "b": []}, threading.Barrier(2)

@@ -1,6 +1,5 @@
 """What the tests of the contract say again and again: short words for routes, and a plain socket."""
 
-import asyncio
 import base64
 import itertools
 import json
@@ -13,10 +12,11 @@ from urllib.parse import urlsplit
 
 from millrace.access.keys import Keys
 from millrace.access.scopes import Role
-from millrace.clock import wall_ms
-from millrace.sql.sqlite.directory import prepare_directory
-from millrace.sql.stores import sqlite_store
-from tests.support import KEY, Reply, Server
+from millrace.cli.directory import in_place
+from millrace.clock import Clock
+from millrace.config import read_settings
+from millrace.store import Store
+from tests.support import KEY, Reply, Server, environ_for
 
 PULL = {"type": "http_pull"}
 UUID4 = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
@@ -117,13 +117,11 @@ def assert_refusal(reply: Reply, status: int, code: str, *, below_jobs: bool = F
 def make_key(folder: Path, account: str, role: Role = Role.ADMIN, **more: Any) -> str:
     """Make a key in a data directory whose server is not running, and give its secret."""
 
-    async def make() -> str:
-        store = sqlite_store(str(prepare_directory(folder).database), wall_ms)
-        _, secret = await Keys(store, wall_ms).create(account, role, **more)
-        await store.close()
+    async def make(store: Store, clock: Clock) -> str:
+        _, secret = await Keys(store, clock).create(account, role, **more)
         return secret
 
-    return asyncio.run(make())
+    return in_place(read_settings(environ_for(folder), {"data": folder}), make)
 
 
 class Wire:

@@ -9,9 +9,10 @@ from typing import Any
 import cloudflare
 import pytest
 
+from tests.support import ON_BOTH_STORES
 from tests.tools.sdk import ACCOUNT, pull, pull_one_in_time
 
-pytestmark = pytest.mark.xdist_group("cloudflare-tools")
+pytestmark = [pytest.mark.xdist_group("cloudflare-tools"), ON_BOTH_STORES]
 
 
 def names(queues: Any) -> list[str]:

@@ -7,10 +7,11 @@ from millrace import __version__
 from millrace.cli.agent_arguments import add_agent, add_bridge, add_upload
 from millrace.cli.audit_arguments import add_audit
 from millrace.cli.cron_arguments import add_crons
-from millrace.cli.parsing import Commands, add_number, add_server, add_verb
+from millrace.cli.db_arguments import add_db, add_doctor
+from millrace.cli.parsing import Commands, add_number, add_place, add_server, add_verb
 from millrace.cli.queue_arguments import add_queues
 from millrace.cli.secret_arguments import add_secret
-from millrace.cli.sql_arguments import add_d1, add_db
+from millrace.cli.sql_arguments import add_d1
 from millrace.cli.watching_arguments import add_bench, add_tail
 
 ROLES = ("admin", "operator", "producer", "consumer", "agent")
@@ -35,6 +36,7 @@ def make_parser(program: str) -> argparse.ArgumentParser:
     add_audit(commands)
     add_d1(commands)
     add_db(commands)
+    add_doctor(commands)
     add_tail(commands)
     add_bench(commands)
     return parser
@@ -122,6 +124,6 @@ def _add_key_verb(
     verbs: Commands, name: str, run: str, does: str, account: str = "only keys of this account (with --data of all)"
 ) -> argparse.ArgumentParser:
     verb = add_verb(verbs, name, run, does)
-    verb.add_argument("--data", type=Path, metavar="DIR", help="work on this data directory instead of over HTTP")
+    add_place(verb, "work on")
     verb.add_argument("--account", metavar="A", help=account)
     return verb

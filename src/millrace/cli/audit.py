@@ -6,13 +6,10 @@ import msgspec
 
 from millrace.audit import START, Link, Verdict
 from millrace.cli.clients import client_of
-from millrace.cli.directory import check_place
-from millrace.cli.environment import environment
+from millrace.cli.directory import check_place, is_at_hand, read_place, settings_of
 from millrace.cli.printing import print_json, print_lines, print_table, shortened
-from millrace.config import read_settings
 from millrace.http.audit import AuditEntry, AuditList, audit_entry
 from millrace.sql.audit import follow, page
-from millrace.sql.sqlite.directory import read_database
 from millrace.sql.transaction import Transaction
 
 BROKEN = 1
@@ -21,7 +18,7 @@ BROKEN = 1
 def list_entries(arguments: argparse.Namespace) -> int:
     """List entries, newest first."""
     check_place(arguments)
-    entries = _read(arguments) if arguments.data else _ask(arguments)
+    entries = _read(arguments) if is_at_hand(arguments) else _ask(arguments)
     if arguments.json:
         print_json(entries)
     elif not entries:
@@ -34,8 +31,8 @@ def list_entries(arguments: argparse.Namespace) -> int:
 def verify(arguments: argparse.Namespace) -> int:
     """Follow the whole chain; say where it is broken, if it is."""
     check_place(arguments)
-    if arguments.data:
-        verdict = read_database(arguments.data, _verify_at_once)
+    if is_at_hand(arguments):
+        verdict = read_place(settings_of(arguments), _verify_at_once)
     else:
         with client_of(arguments) as client:
             verdict = msgspec.convert(client.ask("GET", "/api/audit/verify"), Verdict)
@@ -47,9 +44,10 @@ def verify(arguments: argparse.Namespace) -> int:
 
 
 def _read(arguments: argparse.Namespace) -> list[AuditEntry]:
-    account = arguments.account or read_settings(environment(), {}).account_id
+    settings = settings_of(arguments)
+    account = arguments.account or settings.account_id
     words = {"act": arguments.act, "object": arguments.object, "context": arguments.context}
-    noted = read_database(arguments.data, lambda tx: page(tx, account, arguments.limit, **words))
+    noted = read_place(settings, lambda tx: page(tx, account, arguments.limit, **words))
     return [audit_entry(one) for one in noted]
 
 

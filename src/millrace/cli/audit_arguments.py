@@ -1,10 +1,9 @@
 """What can be typed about the audit trail: `audit`, `audit verify`."""
 
 import argparse
-from pathlib import Path
 
 from millrace import limits
-from millrace.cli.parsing import Commands, add_number, add_server
+from millrace.cli.parsing import Commands, add_number, add_place, add_server
 
 ENTRIES = 100
 
@@ -38,5 +37,5 @@ def add_audit(commands: Commands) -> None:
 
 def _add_place(parser: argparse.ArgumentParser) -> None:
     add_server(parser)
-    parser.add_argument("--data", type=Path, metavar="DIR", help="read this data directory instead of over HTTP")
+    add_place(parser, "read")
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -1,49 +1,67 @@
-"""Commands that work on a data directory, also beside the server that runs on it."""
+"""Commands that work on a store itself, also beside the servers that run on it: a data directory, or a database."""
 
 import argparse
 import asyncio
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import TypeVar
 
 from millrace.audit import ACTING, Actor
-from millrace.cli.applications import SCHEMAS
-from millrace.clock import Clock, clock_after
+from millrace.cli.environment import environment
+from millrace.cli.places import prepare_place, reader_of
+from millrace.clock import Clock
+from millrace.config import Settings, read_settings
 from millrace.sql.audit import chain
-from millrace.sql.sqlite.directory import prepare_directory
 from millrace.sql.store import SqlStore
-from millrace.sql.stores import sqlite_store
+from millrace.sql.transaction import Transaction
 
 T = TypeVar("T")
 
 COMMAND = Actor("command")
 
 
+def is_at_hand(arguments: argparse.Namespace) -> bool:
+    """Say whether the command is to work on the store itself."""
+    return bool(arguments.data or arguments.store)
+
+
 def check_place(arguments: argparse.Namespace) -> None:
-    """Let a command pass that works either on a directory or over HTTP; another ends as wrongly used."""
-    if arguments.data and (arguments.url or arguments.token):
-        arguments.refuse("--data works on the directory itself; leave out --url and --token")
-    if arguments.account and not arguments.data:
-        arguments.refuse("--account goes with --data; over HTTP it is the account of the key")
+    """Let a command pass that works either on a store or over HTTP; another ends as wrongly used."""
+    if is_at_hand(arguments) and (arguments.url or arguments.token):
+        arguments.refuse("--data and --store work on the store itself; leave out --url and --token")
+    if arguments.account and not is_at_hand(arguments):
+        arguments.refuse("--account goes with --data or --store; over HTTP it is the account of the key")
 
 
-def in_directory(folder: Path, act: Callable[[SqlStore, Clock], Awaitable[T]]) -> T:
-    """Open the store of a data directory for one act of this command.
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """Give the settings that a server with these flags would have, `.env` included."""
+    return read_settings(environment(), {"data": arguments.data, "store": arguments.store})
+
+
+def in_place(settings: Settings, act: Callable[[SqlStore, Clock], Awaitable[T]]) -> T:
+    """Open the store for one act of this command.
 
     Raises:
-        StoreRefused: the directory cannot be used.
+        StoreRefused: it cannot be used.
     """
 
     async def run() -> T:
         ACTING.set(COMMAND)
-        prepared = prepare_directory(folder, SCHEMAS)
-        clock = clock_after(prepared.last)
-        store = sqlite_store(str(prepared.database), clock, schemas=SCHEMAS)
+        store = place.open()
         try:
-            done = await act(store, clock)
+            done = await act(store, place.clock)
             await chain(store)
             return done
         finally:
             await store.close()
 
+    place = prepare_place(settings)
     return asyncio.run(run())
+
+
+def read_place(settings: Settings, fn: Callable[[Transaction], T]) -> T:
+    """Run `fn(tx)` on the store as it is at this moment, without changing or locking anything.
+
+    Raises:
+        StoreRefused: there is none, or it cannot be read.
+    """
+    return reader_of(settings)(fn)

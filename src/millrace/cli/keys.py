@@ -3,7 +3,6 @@
 import argparse
 import sys
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import TypeVar
 
 import msgspec
@@ -11,7 +10,7 @@ import msgspec
 from millrace.access.keys import Key, Keys
 from millrace.access.scopes import Role
 from millrace.cli.clients import client_of
-from millrace.cli.directory import in_directory
+from millrace.cli.directory import in_place, is_at_hand, settings_of
 from millrace.cli.environment import environment
 from millrace.cli.printing import print_json, print_lines, print_table
 from millrace.client.objects import KeyObject
@@ -29,7 +28,7 @@ def create(arguments: argparse.Namespace) -> int:
     """Make a key. Standard output has its secret and nothing else, so that it can go into a variable or a file."""
     _check_place(arguments)
     secret = _read_secret() if arguments.secret_stdin else None
-    key = _create_in(arguments, secret) if arguments.data else _create_remotely(arguments, secret)
+    key = _create_in(arguments, secret) if is_at_hand(arguments) else _create_remotely(arguments, secret)
     if arguments.json:
         print_json(key)
         return 0
@@ -43,7 +42,7 @@ def create(arguments: argparse.Namespace) -> int:
 def list_keys(arguments: argparse.Namespace) -> int:
     """List keys without their secrets: of the account, or with --data of all."""
     _check_place(arguments)
-    keys = _list_in(arguments) if arguments.data else _list_remotely(arguments)
+    keys = _list_in(arguments) if is_at_hand(arguments) else _list_remotely(arguments)
     if arguments.json:
         print_json(keys)
     elif not keys:
@@ -56,8 +55,8 @@ def list_keys(arguments: argparse.Namespace) -> int:
 def revoke(arguments: argparse.Namespace) -> int:
     """Refuse a key from now on."""
     _check_place(arguments)
-    if arguments.data:
-        _in_directory(arguments.data, lambda keys: _revoke(keys, arguments.id, arguments.account))
+    if is_at_hand(arguments):
+        _in_place(arguments, lambda keys: _revoke(keys, arguments.id, arguments.account))
     else:
         with client_of(arguments) as client:
             _check_account(client, arguments.account)
@@ -72,8 +71,8 @@ def revoke(arguments: argparse.Namespace) -> int:
 def _create_in(arguments: argparse.Namespace, secret: str | None) -> KeyObject:
     account = arguments.account or read_settings(environment(), {}).account_id
     queues = tuple(arguments.queues) if arguments.queues else None
-    key, shown = _in_directory(
-        arguments.data,
+    key, shown = _in_place(
+        arguments,
         lambda keys: keys.create(
             account, Role(arguments.role), queues=queues, tenant=arguments.tenant, secret=secret, is_test=arguments.test
         ),
@@ -98,7 +97,7 @@ def _list_in(arguments: argparse.Namespace) -> list[KeyObject]:
         accounts = keys.accounts() if arguments.account is None else [arguments.account]
         return [key for account in accounts for key in keys.of_account(account)]
 
-    return [_object(key) for key in _in_directory(arguments.data, read)]
+    return [_object(key) for key in _in_place(arguments, read)]
 
 
 def _list_remotely(arguments: argparse.Namespace) -> list[KeyObject]:
@@ -115,23 +114,23 @@ async def _revoke(keys: Keys, key_id: str, account: str | None) -> None:
     raise KeyNotFound(f"key {key_id[:64]!r} does not exist")
 
 
-def _in_directory(folder: Path, act: Callable[[Keys], Awaitable[T]]) -> T:
+def _in_place(arguments: argparse.Namespace, act: Callable[[Keys], Awaitable[T]]) -> T:
     async def run(store: SqlStore, clock: Clock) -> T:
         keys = Keys(store, clock)
         await keys.load()
         return await act(keys)
 
-    return in_directory(folder, run)
+    return in_place(settings_of(arguments), run)
 
 
 def _check_place(arguments: argparse.Namespace) -> None:
-    if arguments.data and (arguments.url or arguments.token):
-        arguments.refuse("--data works on the directory itself; leave out --url and --token")
+    if is_at_hand(arguments) and (arguments.url or arguments.token):
+        arguments.refuse("--data and --store work on the store itself; leave out --url and --token")
 
 
 def _check_account(client: Client, account: str | None) -> None:
     if account not in (None, client.account_id()):
-        raise Forbidden(f"this key sees keys of account {client.account_id()!r} only; use --data for others")
+        raise Forbidden(f"this key sees keys of account {client.account_id()!r} only; use --data or --store for others")
 
 
 def _read_secret() -> str:

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeAlias
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name
@@ -42,3 +43,9 @@ def _whole_number(low: int, high: int) -> Callable[[str], int]:
         raise argparse.ArgumentTypeError(f"it is {text!r}; expected a whole number from {low} to {high}")
 
     return read
+
+
+def add_place(parser: argparse.ArgumentParser, verb: str) -> None:
+    """Add the flags that name a store; `verb` is what is done to it."""
+    parser.add_argument("--data", type=Path, metavar="DIR", help=f"{verb} this data directory instead of over HTTP")
+    parser.add_argument("--store", metavar="URL", help=f"{verb} this database instead of over HTTP: postgresql://…")

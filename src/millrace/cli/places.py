@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
+from typing import TypeVar
 
 import msgspec
 
@@ -14,9 +15,12 @@ from millrace.clock import Clock, clock_after
 from millrace.config import Settings
 from millrace.errors import ConfigurationError, StoreUnavailable
 from millrace.queue import Queue
-from millrace.sql.sqlite.directory import lock_directory, prepare_directory, read_queues
+from millrace.sql.sqlite.directory import lock_directory, prepare_directory, read_database, read_queues
 from millrace.sql.store import SqlStore
 from millrace.sql.stores import postgres_store, sqlite_store
+from millrace.sql.transaction import Transaction
+
+T = TypeVar("T")
 
 WAIT_SECONDS = 30.0  # for a database that is starting, too
 PAUSE_SECONDS = 1.0
@@ -79,6 +83,16 @@ def queues_in(settings: Settings) -> list[Queue]:
     from millrace.sql.postgres.preparing import read_queues as read_queues_of
 
     return read_queues_of(settings.store, settings.account_id)
+
+
+def reader_of(settings: Settings) -> Callable[[Callable[[Transaction], T]], T]:
+    """Give what runs a function on the store as it is, without changing or locking anything."""
+    if settings.store is None:
+        return lambda fn: read_database(settings.data, fn)
+    from millrace.sql.postgres.preparing import read_database as read_database_of
+
+    url = settings.store
+    return lambda fn: read_database_of(url, fn)
 
 
 def _in_database(url: str, direct_url: str | None) -> Place:

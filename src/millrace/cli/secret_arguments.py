@@ -1,9 +1,8 @@
 """What can be typed about secrets: `secret put`, `secret list`, `secret delete`."""
 
 import argparse
-from pathlib import Path
 
-from millrace.cli.parsing import Commands, add_verb
+from millrace.cli.parsing import Commands, add_place, add_verb
 
 
 def add_secret(commands: Commands) -> None:
@@ -26,6 +25,6 @@ def _add_secret_verb(
     verb = add_verb(verbs, name, f"secrets:{run}", does)
     if named:
         verb.add_argument("name", metavar="NAME", help="its name, such as JWT_SECRET")
-    verb.add_argument("--data", type=Path, metavar="DIR", help="work on this data directory instead of over HTTP")
+    add_place(verb, "work on")
     verb.add_argument("--account", metavar="A", help="with --data: account of the secret (ACCOUNT_ID, local)")
     return verb

@@ -11,12 +11,10 @@ import msgspec
 from millrace.access.cipher import MasterKey
 from millrace.access.secrets import Secrets
 from millrace.cli.clients import client_of, report
-from millrace.cli.directory import check_place, in_directory
-from millrace.cli.environment import environment
+from millrace.cli.directory import check_place, in_place, is_at_hand, settings_of
 from millrace.cli.printing import print_json, print_lines, print_table
 from millrace.client.wire import quoted
 from millrace.clock import Clock
-from millrace.config import read_settings
 from millrace.errors import InvalidInput
 from millrace.http.secrets import Deleted, SecretList, SecretObject, secret_object
 from millrace.sql.store import SqlStore
@@ -28,8 +26,8 @@ def put(arguments: argparse.Namespace) -> int:
     """Store a value, read from a prompt or from standard input, so that no list of processes shows it."""
     check_place(arguments)
     value = _read_value(arguments.name)
-    if arguments.data:
-        stored = _in_directory(arguments, lambda secrets, account: secrets.put(account, arguments.name, value))
+    if is_at_hand(arguments):
+        stored = _in_place(arguments, lambda secrets, account: secrets.put(account, arguments.name, value))
         secret = secret_object(stored)
     else:
         with client_of(arguments) as client:
@@ -41,8 +39,8 @@ def put(arguments: argparse.Namespace) -> int:
 def list_secrets(arguments: argparse.Namespace) -> int:
     """List secrets: names and times."""
     check_place(arguments)
-    if arguments.data:
-        found = [secret_object(one) for one in _in_directory(arguments, lambda of, account: of.of_account(account))]
+    if is_at_hand(arguments):
+        found = [secret_object(one) for one in _in_place(arguments, lambda of, account: of.of_account(account))]
     else:
         with client_of(arguments) as client:
             found = msgspec.convert(client.ask("GET", "/api/secrets"), SecretList).secrets
@@ -58,22 +56,22 @@ def list_secrets(arguments: argparse.Namespace) -> int:
 def delete(arguments: argparse.Namespace) -> int:
     """Remove a secret."""
     check_place(arguments)
-    if arguments.data:
-        _in_directory(arguments, lambda secrets, account: secrets.delete(account, arguments.name))
+    if is_at_hand(arguments):
+        _in_place(arguments, lambda secrets, account: secrets.delete(account, arguments.name))
     else:
         with client_of(arguments) as client:
             client.ask("DELETE", f"/api/secrets/{quoted(arguments.name)}")
     return report(arguments, Deleted(arguments.name), f"deleted secret {arguments.name}")
 
 
-def _in_directory(arguments: argparse.Namespace, act: Callable[[Secrets, str], Awaitable[T]]) -> T:
-    settings = read_settings(environment(), {})  # with `.env`, so that the master key is the server's
+def _in_place(arguments: argparse.Namespace, act: Callable[[Secrets, str], Awaitable[T]]) -> T:
+    settings = settings_of(arguments)  # with `.env`, so that the master key is the server's
     account = arguments.account or settings.account_id
 
     async def run(store: SqlStore, clock: Clock) -> T:
-        return await act(Secrets(store, clock, MasterKey(settings.master_key, arguments.data)), account)
+        return await act(Secrets(store, clock, MasterKey(settings.master_key, settings.data)), account)
 
-    return in_directory(arguments.data, run)
+    return in_place(settings, run)
 
 
 def _read_value(name: str) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import suppress
 from functools import partial
 
 import msgspec
@@ -28,7 +29,9 @@ async def follow(store: Store, account_id: str, kind: str, key: str, after_versi
                 yield state
                 after_version = state.version
             if not missed:
-                await changed.wait()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(store.look_again_seconds()):
+                        await changed.wait()
 
 
 async def sse(

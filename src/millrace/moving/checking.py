@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from millrace.audit import START, Link
+from millrace.audit import START, Link, Verdict
 from millrace.moving import sqlite
 from millrace.moving.places import Place
 from millrace.moving.side import Side
@@ -83,10 +83,10 @@ def _numbers(side: Side) -> list[str]:
 
 
 def _audit(side: Side) -> list[str]:
-    found: Link | object = START
+    found: Link | Verdict = START
     while isinstance(found, Link):
-        found = verdict = follow(side.tx, found)
-    return [] if verdict.ok else [f"the audit trail is broken: {verdict.what}"]
+        found = follow(side.tx, found)
+    return [] if found.ok else [f"the audit trail is broken: {found.what}"]
 
 
 LOOKS: tuple[Callable[[Side], list[str]], ...] = (_places, _backlogs, _features, _numbers, _audit)

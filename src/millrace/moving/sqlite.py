@@ -6,7 +6,7 @@ from pathlib import Path
 
 import apsw
 
-from millrace.errors import StoreUnavailable
+from millrace.errors import StoreRefused, StoreUnavailable
 from millrace.moving.side import PACKAGES, Numbers
 from millrace.moving.tables import Column, Table
 from millrace.sql.schemas import Schema
@@ -134,10 +134,13 @@ def explained(path: Path) -> Iterator[None]:
     """Tell what a file's errors mean.
 
     Raises:
-        StoreUnavailable: in place of them.
+        StoreRefused: it is damaged.
+        StoreUnavailable: it cannot be used now.
     """
     try:
         yield
+    except (apsw.CorruptError, apsw.NotADBError) as error:
+        raise StoreRefused(f"{path} is damaged, or no database of SQLite: {error}; take a backup") from error
     except (apsw.Error, OSError) as error:
         raise StoreUnavailable(f"{path} cannot be used: {error or type(error).__name__}") from error
 

@@ -6,10 +6,12 @@ from types import ModuleType
 
 import apsw
 
-from millrace.errors import ConfigurationError, StoreRefused, StoreUnavailable
+from millrace.errors import ConfigurationError, StoreRefused
 from millrace.moving.places import Place
+from millrace.moving.sqlite import explained
 from millrace.sql.schemas import ENGINE, Schema, Version, migrations
-from millrace.sql.sqlite.directory import LOCK, MARKER
+from millrace.sql.sqlite.connection import prepare
+from millrace.sql.sqlite.directory import DATABASE, LOCK, MARKER, prepare_directory
 from millrace.sql.sqlite.migrate import versions
 
 
@@ -40,16 +42,14 @@ def versions_in(place: Place, schemas: Sequence[Schema]) -> list[Version]:
         from millrace.sql.postgres import preparing  # noqa: PLC0415 - the driver is an extra
 
         return preparing.versions(place.location, schemas)
-    is_there = place.path.exists()
-    try:
-        flags = apsw.SQLITE_OPEN_READONLY if is_there else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
-        connection = apsw.Connection(str(place.path) if is_there else ":memory:", flags=flags)
+    if not place.path.exists():
+        return versions(apsw.Connection(":memory:"), schemas)
+    with explained(place.path):
+        connection = apsw.Connection(place.location, flags=apsw.SQLITE_OPEN_READONLY)
         try:
             return versions(connection, schemas)
         finally:
             connection.close()
-    except apsw.Error as error:
-        raise StoreUnavailable(f"{place} cannot be read: {error}") from error
 
 
 def check_versions(place: Place, schemas: Sequence[Schema]) -> None:
@@ -59,8 +59,8 @@ def check_versions(place: Place, schemas: Sequence[Schema]) -> None:
         StoreRefused: there is none, or it is older or newer.
         StoreUnavailable: it cannot be read now.
     """
-    if place.kind == "sqlite" and not place.path.is_file():
-        raise StoreRefused(f"{place}: there is no such file; name the database of a data directory, or a backup")
+    if place.kind == "sqlite":
+        check_is_store(place)
     found = versions_in(place, schemas)
     if not found[0].present:
         raise StoreRefused(f"{place} holds no store of Millrace")
@@ -88,6 +88,38 @@ def script_for(place: Place, schemas: Sequence[Schema]) -> str:
                     note = f"insert or replace into schema_migrations values ('{version.name}', {number});"  # noqa: S608
                 parts.append(f"-- {version.name}: {name}\n{text.strip()}\n\n{note}\n")
     return "begin immediate;\n\n" + "\n".join(parts) + "\ncommit;\n" if parts else ""
+
+
+def bring_up(place: Place, schemas: Sequence[Schema]) -> list[str]:
+    """Bring a store to this program's schema, made when it is missing; give the names of what was applied.
+
+    Raises:
+        StoreRefused: a newer program wrote it, or it is none that can be brought up.
+        StoreUnavailable: it cannot be used now.
+    """
+    if place.kind == "postgres":
+        postgres_side()
+        from millrace.sql.postgres import preparing  # noqa: PLC0415 - the driver is an extra
+
+        return preparing.prepare(place.location, schemas)
+    if place.path.name == DATABASE:
+        pending = versions_in(place, schemas)
+        prepare_directory(place.path.parent, schemas)
+    else:
+        check_is_store(place)
+        pending = versions_in(place, schemas)
+        prepare(str(place.path), None, schemas)
+    return [name for version in pending for name in version.pending]
+
+
+def check_is_store(place: Place) -> None:
+    """Refuse a file that is none.
+
+    Raises:
+        StoreRefused: it is missing.
+    """
+    if not place.path.is_file():
+        raise StoreRefused(f"{place}: there is no such file; name the database of a data directory, or a backup")
 
 
 def is_data_directory(folder: Path) -> bool:

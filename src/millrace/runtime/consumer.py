@@ -27,7 +27,7 @@ from millrace.telemetry import Telemetry
 PAUSE_SECONDS = 0.5  # after a failure, doubled with each further one up to what the feed allows
 ASKED_SECONDS_MAX = 60.0  # a server may ask for a longer pause
 CANCEL_SECONDS = 5.0
-LOOK_AGAIN_SECONDS = 30.0
+LOOK_AGAIN_SECONDS = 5.0
 
 
 class Slots(Protocol):
@@ -82,6 +82,11 @@ class QueueConsumer:
         finally:
             if self._running:
                 await asyncio.wait(self._running)
+
+    def wake(self) -> None:
+        """Look again, since the queue or its consumer may have been changed."""
+        self._a_call_ended.set()
+        self._feed.wake()
 
     def stop(self) -> None:
         """Take no more batches."""
@@ -186,7 +191,7 @@ class QueueConsumer:
             self._last_failed = error is not None
             duration_ms = (monotonic() - began) * 1000
             outcomes = list(zip(leases, batch.outcomes(outcome_of(error)), strict=True))
-            if not self._feed.confirms_first:
+            if not self._feed.confirms_first and taken.place is None:
                 ending.close()  # the next receive then shares the group commit of this settlement
             await self._settle(outcomes)
         self._report(batch, taken.messages, error, duration_ms)

@@ -12,22 +12,25 @@ from millrace.broker import Broker
 from millrace.catalog import Catalog
 from millrace.clock import Clock
 from millrace.consumer import ConsumerSettings
+from millrace.coordination import places
+from millrace.coordination.places import Places
 from millrace.errors import DeliveryPaused, QueueNotFound
 from millrace.message import Backlog, Lease, Message
 from millrace.queue import Queue
 from millrace.runtime import window
 from millrace.runtime.waits import at_most
 from millrace.settlement import Outcome
-from millrace.store import Received, Store
+from millrace.store import IsReady, Received, Store
 
-LOOK_AGAIN_SECONDS = 30.0
+IN_LINE_SECONDS = places.IN_LINE_MS / 2000
 
 
 class Taken(msgspec.Struct, frozen=True):
-    """One batch as it was received."""
+    """One batch as it was received; `place` is what it holds of a limit that counts over all servers."""
 
     messages: list[Message]
     backlog: Backlog | None = None
+    place: int | None = None
 
 
 class Feed(Protocol):
@@ -94,11 +97,14 @@ class QueueFeed:
         self._watching = ExitStack()
         self._changed = asyncio.Event()
         self._last: Received | None = None
+        self._places = Places(store, clock)
+        self._place_of: dict[int, int] = {}  # by the receipt of a batch
+        self._is_in_line = False
 
     async def settings(self) -> ConsumerSettings | None:
         """Look the queue up (from memory, unless it was changed) and give its consumer's settings."""
         self._changed.clear()
-        self._last = None
+        self._last, self._is_in_line = None, False
         queue = await self._look_up()
         consumer = queue.consumer
         if consumer is None or consumer.type != self._consumer_type or queue.settings.delivery_paused:
@@ -106,34 +112,79 @@ class QueueFeed:
         return consumer.settings
 
     async def receive(self, settings: ConsumerSettings) -> Taken:
-        """Take a batch if the window says that one is ready."""
-        queue = self.present()
-        is_ready = window.of(queue.consumer, self._clock)
+        """Take a batch if the window says that one is ready, and, of a limited consumer, if one of its places is free."""
+        is_ready = window.of(self.present().consumer, self._clock)
         try:
-            received = await self._broker.receive(queue, settings.batch_size, self.lease_ms, is_ready)
+            if settings.max_concurrency is None or not self._store.shares:
+                return await self._receive(settings, is_ready)
+            if not await self._would_receive(settings, is_ready):
+                return Taken([])
+            return await self._receive_in_place(settings, settings.max_concurrency, is_ready)
         except DeliveryPaused:
-            self._catalog.forget(queue.id)
+            self._catalog.forget(self.present().id)
             return Taken([])
+
+    async def _receive(self, settings: ConsumerSettings, is_ready: IsReady | None) -> Taken:
+        received = await self._broker.receive(self.present(), settings.batch_size, self.lease_ms, is_ready)
         self._last = received
         return Taken(received.messages, received.backlog)
 
+    async def _would_receive(self, settings: ConsumerSettings, is_ready: IsReady | None) -> bool:
+        """Look without taking anything: an idle consumer then holds no place that another one may need."""
+        found = False
+
+        def decline(count: int, ready_since_ms: int, is_urgent: bool) -> bool:  # noqa: FBT001 - as the store calls it
+            nonlocal found
+            found = is_ready is None or is_ready(count, ready_since_ms, is_urgent)
+            return False
+
+        await self._receive(settings, decline)
+        return found
+
+    async def _receive_in_place(self, settings: ConsumerSettings, limit: int, is_ready: IsReady | None) -> Taken:
+        """Take a place and then a batch; without a batch the place goes back."""
+        queue_id = self.present().id
+        place = await self._places.take(queue_id, limit, self.lease_ms)
+        if place is None:
+            self._is_in_line = True
+            return Taken([])
+        taken = Taken([])
+        try:
+            taken = await self._receive(settings, is_ready)
+        finally:
+            if not taken.messages:
+                await self._places.give_back(queue_id, place)
+        if not taken.messages:
+            return taken
+        self._place_of[taken.messages[0].lease.receipt] = place
+        return Taken(taken.messages, taken.backlog, place)
+
     async def wait(self) -> None:
         """Wait until something changes, or until a batch is ready because time has passed."""
-        seconds = LOOK_AGAIN_SECONDS
-        if self._last is not None and self._found is not None and self._found.consumer is not None:
+        seconds = self._store.look_again_seconds()
+        if self._is_in_line:
+            seconds = IN_LINE_SECONDS
+        elif self._last is not None and self._found is not None and self._found.consumer is not None:
             max_wait_time_ms = self._found.consumer.settings.max_wait_time_ms
             at_ms = window.look_again_ms(self._last.ready_since_ms, self._last.next_due_at_ms, max_wait_time_ms)
-            seconds = window.seconds_until(at_ms, self._clock(), LOOK_AGAIN_SECONDS)
+            seconds = window.seconds_until(at_ms, self._clock(), seconds)
         await at_most(seconds, self._changed)
 
     async def settle(self, outcomes: Sequence[tuple[Lease, Outcome]]) -> int:
-        """Settle at the broker."""
+        """Settle at the broker, and give the batch's place back."""
         settlements = await self._broker.settle(self.present(), outcomes)
+        receipt = outcomes[0][0].receipt
+        if (place := self._place_of.get(receipt)) is not None:
+            await self._places.give_back(self.present().id, place)
+            del self._place_of[receipt]
         return sum(settlement is None for settlement in settlements)
 
     async def extend(self, leases: Sequence[Lease]) -> None:
         """Extend at the broker."""
         await self._broker.extend(self.present(), leases, self.lease_ms)
+        place = self._place_of.get(leases[0].receipt)
+        if place is not None:
+            await self._places.extend(self.present().id, place, self.lease_ms)
 
     def wake(self) -> None:
         """Look again."""

@@ -13,6 +13,7 @@ ACCOUNT_ID = ""  # of no account: whoever leads works for all of them
 KEY = "leader"
 TTL_MS = 5_000
 RENEW_MS = 1_500
+UNCHOSEN_MS = 250  # between looks whether one was chosen meanwhile, for which nothing is asked
 CHOSEN = "chosen"
 
 
@@ -35,8 +36,10 @@ class Leader:
 
     @property
     def renew_at_ms(self) -> int:
-        """When to tend again; for who does not lead, as soon as a renewal would be due."""
-        return self._clock() + RENEW_MS if self._lock is None else self._lock.ends_at_ms - TTL_MS + RENEW_MS
+        """When to tend again; for who does not lead, as soon as a renewal would be due, or soon if it costs nothing."""
+        if self._lock is None:
+            return self._clock() + (RENEW_MS if self._store.chosen() is None else UNCHOSEN_MS)
+        return self._lock.ends_at_ms - TTL_MS + RENEW_MS
 
     async def tend(self) -> bool:
         """Take the lock, or renew it when that is due, and say whether this is the leader.

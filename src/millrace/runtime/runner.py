@@ -34,6 +34,11 @@ class Runner:
         self._feeding[consumer] = feeding
         feeding.add_done_callback(partial(self._ended, consumer))
 
+    def wake(self) -> None:
+        """Let all consumers look again."""
+        for consumer in self._feeding:
+            consumer.wake()
+
     def _ended(self, consumer: QueueConsumer, feeding: asyncio.Task[None]) -> None:
         del self._feeding[consumer]
         if not feeding.cancelled() and feeding.exception() is not None:

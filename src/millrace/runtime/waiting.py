@@ -22,8 +22,6 @@ from millrace.settlement import Postpone
 from millrace.store import Received, Store
 from millrace.telemetry import Telemetry
 
-LOOK_AGAIN_SECONDS = 30.0
-
 
 class Waiter:
     """One receiver: what it would take, where its answer goes, and `check`, which raises when it may take no more."""
@@ -84,11 +82,15 @@ class WaitingRoom:
         firsts = {next(iter(waiters)).queue: len(waiters) for waiters in lines}
         return {queue.name: count for queue, count in firsts.items() if queue.account_id == account_id}
 
+    def wake(self) -> None:
+        """Let all who wait look again, since their queue may have been changed."""
+        for line in self._lines.values():
+            line.changed.set()
+
     def close(self) -> None:
         """Let nobody wait any more: answer all with what there is, which is nothing but what is on its way."""
         self._closed = True
-        for line in self._lines.values():
-            line.changed.set()
+        self.wake()
 
     def _join(self, waiter: Waiter) -> _Line:
         queue_id = waiter.queue.id
@@ -145,7 +147,7 @@ class WaitingRoom:
         consumer = waiter.queue.consumer if waiter is not None and waiter.in_window else None
         max_wait_time_ms = consumer.settings.max_wait_time_ms if consumer else 0
         at_ms = window.look_again_ms(line.last.ready_since_ms, line.last.next_due_at_ms, max_wait_time_ms)
-        return window.seconds_until(at_ms, self._clock(), LOOK_AGAIN_SECONDS)
+        return window.seconds_until(at_ms, self._clock(), self._store.look_again_seconds())
 
     def _unless_left(self, queue: Queue, received: Received | None, left: asyncio.Future[None]) -> Received | None:
         if not left.done():

@@ -63,6 +63,10 @@ class Database(Protocol):
         """Say whether of all processes this one was chosen to lead; None where nobody chooses."""
         ...
 
+    def look_again_seconds(self) -> float:
+        """Give how long whoever watches may wait to be told before he looks himself."""
+        ...
+
     def watched(self, names: set[str]) -> None:
         """Take note of what is watched here: changes of it by other processes are of interest."""
         ...

@@ -30,19 +30,13 @@ def rows_of(
 def _rows(tx: Transaction, name: str, columns: Sequence[str], account_id: str, now_ms: int) -> Sequence[Row]:
     bindings = {"account_id": account_id, "now_ms": now_ms, "most_bytes": MOST_BYTES, "limit": MOST_ROWS + 1}
     rows = tx.fetch(f"view_{name}", bindings)
-    if len(rows) > MOST_ROWS or (rows and _bytes(rows) > MOST_BYTES):
+    if len(rows) > MOST_ROWS or any(row[-1] > MOST_BYTES for row in rows):
         raise InvalidInput(
             f"the view {name} has more than {MOST_ROWS} rows or {MOST_BYTES >> 20} MiB, too much to be copied for a "
             "statement; ask for another view, or query PostgreSQL directly"
         )
     times = [place for place, column in enumerate(columns) if column.endswith("_at")]
     return [_shown(row, times) for row in rows]
-
-
-def _bytes(rows: Sequence[Row]) -> int:
-    """Give the size of all rows: what is before the last one, and that one."""
-    *values, before = max(rows, key=lambda row: row[-1])
-    return int(before) + sum(len(value) for value in values if isinstance(value, str | bytes))
 
 
 def _shown(row: Row, times: Sequence[int]) -> Row:

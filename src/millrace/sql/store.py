@@ -45,6 +45,7 @@ class SqlStore:
         self.write, self.read, self.close = database.write, database.read, database.close
         self.check, self.foreign_version = database.check, database.foreign_version
         self.shares, self.chosen = database.shares, database.chosen
+        self.look_again_seconds = database.look_again_seconds
 
     async def send(self, queue_id: str, messages_: Sequence[Stamped], once: Once | None = None) -> Stored:
         if self._database.wakes_early:  # whoever waits then receives in the same transaction, behind the same fsync

@@ -13,13 +13,12 @@ import msgspec
 from millrace.errors import InvalidInput, StoreUnavailable
 from millrace.sql.postgres.connection import SETTINGS, Connection
 from millrace.sql.postgres.cursors import Cursors
+from millrace.sql.postgres.hearing import GONE_MS
 from millrace.sql.postgres.transaction import PostgresTransaction
 from millrace.sql.transaction import Bindings, Row, RunAgain, Transaction
 
 T = TypeVar("T")
-Run = Callable[
-    [str, Sequence[Any]], tuple[list[Row], int]
-]  # a statement and its values; its rows, and how many it wrote
+Run = Callable[[str, Sequence[Any]], list[Row]]  # runs a statement with its values and gives its rows
 
 TRIES = 3
 NAMES_AT_ONCE = 100  # of 32 characters; a notification holds 8,000 bytes
@@ -49,7 +48,9 @@ class BorrowedTransaction(PostgresTransaction):
 
     def insert_many(self, name: str, rows: Sequence[Sequence[Any]]) -> int:
         """Insert a column a value."""
-        return self._run(self._statements[name].text, [[*column] for column in zip(*rows, strict=True)])[1]
+        text = self._statements[name].text
+        written = self._run(text, [[*column] for column in zip(*rows, strict=True)])
+        return len(written) if "returning" in text else len(rows)
 
     def apply_many(self, name: str, bindings: Iterable[Bindings]) -> list[Row]:
         """Run a statement for one set of bindings after the other."""
@@ -67,11 +68,11 @@ class BorrowedTransaction(PostgresTransaction):
 
 
 @contextmanager
-def at_home(tx: BorrowedTransaction, home: Home) -> Iterator[None]:
-    """Let our statements find our tables, by the plans they were written for, and then give the caller his settings back.
+def at_home(tx: BorrowedTransaction, home: Home) -> Iterator[int]:
+    """Let our statements find our tables, by the plans they were written for; give the time there, in epoch milliseconds.
 
-    The settings are local to his transaction. Theirs would be plans made for the statistics of a moment, kept by his
-    driver; and his search path may lead to tables of the same names.
+    In the end the caller has his settings back; they are local to his transaction. With his, our statements would get
+    plans for the statistics of a moment, which his driver keeps, and perhaps tables of his that have the same names.
 
     Raises:
         InvalidInput: the connection leads to another store, or its transaction sees less than was committed.
@@ -80,8 +81,7 @@ def at_home(tx: BorrowedTransaction, home: Home) -> Iterator[None]:
     rows = tx.fetch("exchange_settings", (names, [home.search_path, *(SETTINGS[name] for name in PLANNING)]))
     before = [row[0] for row in rows]
     try:
-        _check(tx, home, is_store=rows[-1][2])
-        yield
+        yield _checked_now_ms(tx, home, is_store=rows[-1][2])
     except BaseException:
         with suppress(Exception):  # in a transaction that has failed they are void anyway
             tx.fetch("exchange_settings", (names, before))
@@ -118,7 +118,8 @@ def wake_watchers(tx: PostgresTransaction) -> None:
     woken = sorted(tx.woken)
     for first in range(0, len(woken), NAMES_AT_ONCE):
         names = woken[first : first + NAMES_AT_ONCE]
-        tx.fetch("wake_watchers", (f"- {msgspec.json.encode(names).decode()}", tx.array(names)))
+        payload = f"- {msgspec.json.encode(names).decode()}"
+        tx.fetch("wake_watchers", (payload, tx.array(names), GONE_MS))
 
 
 def home_of(tx: Transaction) -> Home:
@@ -127,8 +128,8 @@ def home_of(tx: Transaction) -> Home:
     return Home(store_id, search_path)
 
 
-def _check(tx: Transaction, home: Home, *, is_store: bool) -> None:
-    store_id, isolation = tx.fetch("borrowed_store")[0] if is_store else (None, "")
+def _checked_now_ms(tx: Transaction, home: Home, *, is_store: bool) -> int:
+    store_id, isolation, now_ms = tx.fetch("borrowed_store")[0] if is_store else (None, "", 0)
     if store_id != home.store_id:
         raise InvalidInput(
             "the connection leads to another database than the queue's; pass one to the database that was opened"
@@ -138,6 +139,7 @@ def _check(tx: Transaction, home: Home, *, is_store: bool) -> None:
             f"the connection's transaction is {isolation}; expected read committed, since a send must see what others "
             "have committed meanwhile; begin it as that, or send in a transaction of its own"
         )
+    return int(now_ms)
 
 
 class _Hand:
@@ -154,7 +156,7 @@ class _Hand:
         return nullcontext()
 
     def execute(self, text: str, values: Sequence[Any] = ()) -> Self:
-        self._rows, _ = self._run(text, values)
+        self._rows = self._run(text, values)
         return self
 
     def fetchall(self) -> list[Row]:

@@ -32,6 +32,8 @@ Item = TypeVar("Item")
 POOL = 4
 TRIES = 8
 PAUSE_SECONDS = 0.002  # before a second try, by chance and at most; twice as long before each further one
+LOOK_AGAIN_SECONDS = 5.0
+UNTOLD_SECONDS = 1.0
 FAILURE_SECONDS = 2.0  # for so long a failed write speaks against the store
 
 
@@ -104,6 +106,10 @@ class PostgresDatabase:
     def chosen(self) -> bool | None:
         """Say whether this process was chosen to lead; None behind a pooler, which lets nobody be chosen."""
         return self._ear.chosen
+
+    def look_again_seconds(self) -> float:
+        """Give how long a receiver may wait to be told: behind a pooler nobody tells him."""
+        return LOOK_AGAIN_SECONDS if self._ear.hears or self._ear.chosen is not None else UNTOLD_SECONDS
 
     def watched(self, names: set[str]) -> None:
         """Take note of what is watched here, and let the other servers know."""

@@ -14,7 +14,7 @@ from millrace.sql.statements import load_statements
 from millrace.sql.transaction import Row
 
 T = TypeVar("T")
-RunAsync = Callable[[str, Sequence[Any]], Awaitable[tuple[list[Row], int]]]
+RunAsync = Callable[[str, Sequence[Any]], Awaitable[list[Row]]]
 
 ASYNCPG = ("asyncpg.Connection", "asyncpg.PoolConnectionProxy")
 ASYNC_SESSIONS = ("sqlalchemy.AsyncSession", "sqlalchemy.async_scoped_session")
@@ -98,10 +98,10 @@ class _Crossing:
 
     def __init__(self, run: RunAsync, loop: asyncio.AbstractEventLoop) -> None:
         self._run, self._loop = run, loop
-        self._under_way: Future[tuple[list[Row], int]] | None = None
+        self._under_way: Future[list[Row]] | None = None
         self._stopped = False
 
-    def run(self, text: str, values: Sequence[Any]) -> tuple[list[Row], int]:
+    def run(self, text: str, values: Sequence[Any]) -> list[Row]:
         """Run a statement there and wait for its rows."""
         if self._stopped and text != SPOIL:
             raise CancelledError
@@ -114,34 +114,30 @@ class _Crossing:
         if self._under_way is not None:
             self._under_way.cancel()
 
-    async def _wait(self, text: str, values: Sequence[Any]) -> tuple[list[Row], int]:
+    async def _wait(self, text: str, values: Sequence[Any]) -> list[Row]:
         return await self._run(text, values)
 
 
-async def _run_asyncpg(connection: Any, text: str, values: Sequence[Any]) -> tuple[list[Row], int]:
-    if text.startswith("insert"):  # only `execute` tells how many rows it wrote
-        status: str = await connection.execute(text, *values)
-        return [], int(status.rpartition(" ")[2])
-    rows = [tuple(row) for row in await connection.fetch(text, *values)]
-    return rows, len(rows)
+async def _run_asyncpg(connection: Any, text: str, values: Sequence[Any]) -> list[Row]:
+    return [tuple(row) for row in await connection.fetch(text, *values)]
 
 
-async def _run_async_psycopg(connection: Any, text: str, values: Sequence[Any]) -> tuple[list[Row], int]:
+async def _run_async_psycopg(connection: Any, text: str, values: Sequence[Any]) -> list[Row]:
     from psycopg import AsyncRawCursor  # noqa: PLC0415 - the driver is an extra
     from psycopg.rows import tuple_row  # noqa: PLC0415
 
     async with AsyncRawCursor(connection, row_factory=tuple_row) as cursor:
         await cursor.execute(text, values, binary=True)
-        return await cursor.fetchall() if cursor.description else [], cursor.rowcount
+        return await cursor.fetchall() if cursor.description else []
 
 
-def _run_psycopg(connection: Any, text: str, values: Sequence[Any]) -> tuple[list[Row], int]:
+def _run_psycopg(connection: Any, text: str, values: Sequence[Any]) -> list[Row]:
     from psycopg import RawCursor  # noqa: PLC0415 - the driver is an extra
     from psycopg.rows import tuple_row  # noqa: PLC0415
 
     with RawCursor(connection, row_factory=tuple_row) as cursor:
         cursor.execute(text, values, binary=True)
-        return cursor.fetchall() if cursor.description else [], cursor.rowcount
+        return cursor.fetchall() if cursor.description else []
 
 
 def _spoil(run: Run) -> None:

@@ -55,15 +55,7 @@ def pack(values: Sequence[Any], element: int) -> Packed:
     """Pack values (None is null) into an array of that element type."""
     if element == INT8 and None not in values:
         return Numbers(_header(element, len(values)) + _pack_numbers(values))
-    encode = ENCODERS[element]
-    parts = [_header(element, len(values))]
-    for value in values:
-        if value is None:
-            parts.append(NULL)
-        else:
-            data = encode(value)
-            parts += (LENGTH(len(data)), data)
-    return CLASSES[element](b"".join(parts))
+    return CLASSES[element](_header(element, len(values)) + _pack_sized(values, ENCODERS[element]))
 
 
 def teach(connection: Connection[Any]) -> None:
@@ -74,6 +66,7 @@ def teach(connection: Connection[Any]) -> None:
     for element, kind in CLASSES.items():
         connection.adapters.register_dumper(kind, _dumper(element))
     connection.adapters.register_dumper(int, _NumberDumper)
+    connection.adapters.register_dumper(str, _TextDumper)
 
 
 def _header(element: int, length: int) -> bytes:
@@ -91,6 +84,13 @@ def _pack_numbers(values: Sequence[int]) -> bytes:
     return _numbers(len(values)).pack(*flat)
 
 
+def _pack_sized(values: Sequence[Any], encode: Callable[[Any], bytes]) -> bytes:
+    """Pack each value behind its length; what all rows have in common is packed once."""
+    if len(values) > 1 and values.count(values[0]) == len(values):
+        return _pack_sized(values[:1], encode) * len(values)
+    return b"".join([NULL if value is None else LENGTH(len(data := encode(value))) + data for value in values])
+
+
 def _number(value: int) -> bytes:
     return struct.pack("!q", value)
 
@@ -100,14 +100,11 @@ def _float(value: float) -> bytes:
 
 
 def _text(value: str) -> bytes:
-    return value.encode()
+    """Encode a text; the character 0, which no text of PostgreSQL can hold, becomes U+FFFD, in look-ups likewise."""
+    return value.encode() if "\0" not in value else value.replace("\0", "\ufffd").encode()
 
 
-def _bytes(value: bytes) -> bytes:
-    return value
-
-
-ENCODERS: dict[int, Callable[[Any], bytes]] = {INT8: _number, TEXT: _text, BYTEA: _bytes, FLOAT8: _float}
+ENCODERS: dict[int, Callable[[Any], bytes]] = {INT8: _number, TEXT: _text, BYTEA: bytes, FLOAT8: _float}
 
 
 class _NumberDumper(Dumper):
@@ -116,6 +113,11 @@ class _NumberDumper(Dumper):
 
     def dump(self, obj: int) -> Buffer:
         return struct.pack("!q", obj)
+
+
+class _TextDumper(Dumper):
+    def dump(self, obj: str) -> Buffer:
+        return _text(obj)
 
 
 @cache

@@ -1,6 +1,7 @@
 """Bringing a PostgreSQL database to the program's schema: numbered files, forward only, one transaction, under a lock."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import psycopg
 
@@ -12,6 +13,9 @@ from millrace.sql.postgres.connection import Connection, connect, unavailable
 from millrace.sql.postgres.cursors import Cursors
 from millrace.sql.postgres.session import Session, run_in
 from millrace.sql.schemas import ENGINE, Schema, Version, compare, migrations
+from millrace.sql.transaction import Transaction
+
+T = TypeVar("T")
 
 LOCK = 7811  # of whoever migrates; our advisory locks all begin with it
 MIGRATION_SECONDS = 600
@@ -60,9 +64,20 @@ def read_queues(url: str, account_id: str) -> list[Queue]:
     """
     if not any(version.present for version in versions(url)):
         return []
+    return read_database(url, lambda tx: queues.all_of(tx, account_id))
+
+
+def read_database(url: str, fn: Callable[[Transaction], T]) -> T:
+    """Run `fn(tx)` on the database as it is at this moment, without changing or locking anything.
+
+    Raises:
+        StoreUnavailable: it cannot be read now.
+    """
     session = Session(url, (), Cursors())
     try:
-        return run_in(session, lambda tx: queues.all_of(tx, account_id))
+        return run_in(session, fn)
+    except psycopg.Error as error:
+        raise unavailable(error) from error
     finally:
         session.close()
 
@@ -89,6 +104,7 @@ def _migrate(connection: Connection, schemas: Sequence[Schema], store_id: str) -
     connection.execute(f"set local statement_timeout = '{MIGRATION_SECONDS}s'", prepare=False)
     connection.execute(f"set local lock_timeout = '{MIGRATION_SECONDS}s'", prepare=False)
     connection.execute(f"select pg_advisory_xact_lock({LOCK}, 0)", prepare=False)
+    _refuse_half_copies(connection)
     present = _present(connection)
     compare(lambda schema: present.get(schema.name, 0), schemas, "postgres")
     applied = []
@@ -103,6 +119,17 @@ def _migrate(connection: Connection, schemas: Sequence[Schema], store_id: str) -
         "insert into store (one, id, now_ms) values (1, $1, 0) on conflict do nothing", (store_id,), prepare=False
     )
     return applied
+
+
+def _refuse_half_copies(connection: Connection) -> None:
+    """Keep servers away from what `millrace db copy` has not yet brought over and compared."""
+    row = connection.execute("select to_regclass('moving') is not null", prepare=False).fetchone()
+    if (
+        row
+        and row[0]
+        and connection.execute("select 1 from moving where name = '' and finished_at_ms is null").fetchall()
+    ):
+        raise StoreRefused("a copy into this database has not come to its end; give millrace db copy again")
 
 
 def _present(connection: Connection) -> dict[str, int]:

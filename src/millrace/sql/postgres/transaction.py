@@ -109,6 +109,9 @@ class PostgresTransaction:
     def execute(self, text: str, values: Sequence[Any] = ()) -> list[Row]:
         self.changed += 1
         self._cursor.execute(text, values)
+        if self._connection.info.pipeline_status:
+            with self._connection.pipeline():
+                pass  # at the end of this one it is known whether there are rows
         return self._cursor.fetchall() if self._cursor.description else []
 
     def array(self, values: Iterable[int | str]) -> Packed:

@@ -25,6 +25,7 @@ from millrace.sql.transaction import Transaction
 T = TypeVar("T")
 Item = TypeVar("Item")
 
+LOOK_AGAIN_SECONDS = 30.0
 FAILURE_SECONDS = 2.0  # for so long a failed write speaks against the store
 WRITER_CACHE_KIB = 32 * 1024
 
@@ -109,6 +110,10 @@ class SqliteDatabase:
     def chosen(self) -> bool | None:
         """Choose nobody: the lock of the data directory has done so."""
         return None
+
+    def look_again_seconds(self) -> float:
+        """Give how long a receiver may wait to be told, which he always is."""
+        return LOOK_AGAIN_SECONDS
 
     def watched(self, names: set[str]) -> None:
         """Do nothing: whoever changes what is watched is in this process."""

@@ -22,10 +22,15 @@ values (
 select id, run_id, tenant_id, r2_key from jobs_rows where account_id = :account_id and key_hash = :key_hash
 
 -- name: status_of_missing
--- Of a job that had no message in the queue and no end of its own. 8796093022207 are the bits below the lane's.
+-- Of a job that had no message in the queue and no end of its own; it may have come back from the dead letters meanwhile.
+-- 8796093022207 are the bits below the lane's.
 select
     case
-        when exists (select 1 from messages m where m.key = j.message_key and m.id = j.id) then 'pending'
+        when exists (
+            select 1
+            from queues q join messages m on m.key = j.message_key and m.lane = q.lane
+            where q.account_id = j.account_id and q.name = 'jobs' and m.id = j.id
+        ) then 'pending'
         when exists (
             select 1 from queues q where q.account_id = j.account_id and q.name = 'jobs' and q.lane = j.message_key >> 43
         ) and not exists (

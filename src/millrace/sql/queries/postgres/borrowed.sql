@@ -4,7 +4,7 @@ select current_setting(name), set_config(name, value, true), to_regclass('store'
 from unnest(:names::text[], :values::text[]) as wanted (name, value)
 
 -- name: borrowed_store
-select id, current_setting('transaction_isolation') from store
+select id, current_setting('transaction_isolation'), (extract(epoch from clock_timestamp()) * 1000)::bigint from store
 
 -- name: home
 select id, (select string_agg(quote_ident(name), ', ') from unnest(current_schemas(false)) as name) from store
@@ -18,7 +18,7 @@ select pg_notify('millrace', :payload)
 where exists (
     select
     from servers
-    where watched && :names::text[] and seen_at_ms > (extract(epoch from clock_timestamp()) * 1000)::bigint - 10000
+    where watched && :names::text[] and seen_at_ms > (extract(epoch from clock_timestamp()) * 1000)::bigint - :gone_ms
 )
 
 -- name: begin_part

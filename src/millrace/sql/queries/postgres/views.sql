@@ -1,5 +1,6 @@
 -- The published views of the engine, for a copy of an account's rows: see millrace/sql/showing.py. Columns whose name ends
--- in `_at` are given as epoch milliseconds. The last column says how many bytes there are up to and with the row before.
+-- in `_at` are given as epoch milliseconds. The last column counts the bytes up to the end of the row; of the rows that end
+-- beyond `most_bytes` the first one is given, too, as a sign that there are more.
 
 -- name: view_queues
 select
@@ -17,7 +18,7 @@ where q.account_id = :account_id and :now_ms::bigint > 0 and :most_bytes::bigint
 limit :limit
 
 -- name: view_messages
-select id, queue, status, attempts, sent_at_ms, visible_at_ms, content_type, body, reason, before
+select id, queue, status, attempts, sent_at_ms, visible_at_ms, content_type, body, reason, bytes
 from (
     select
         m.id, q.name as queue,
@@ -28,13 +29,9 @@ from (
         end as status,
         m.attempts, m.sent_at_ms, m.visible_at_ms, m.content_type,
         case when m.content_type in ('json', 'text') then m.body end as body, m.reason,
-        coalesce(
-            sum(length(m.body)) over (
-                order by m.key rows between unbounded preceding and 1 preceding
-            ), 0
-        )::bigint as before
+        sum(length(m.body)) over (order by m.key rows unbounded preceding)::bigint as bytes, length(m.body) as size
     from queues q join messages m on m.lane = q.lane
     where q.account_id = :account_id
 ) seen
-where before <= :most_bytes
+where bytes - size <= :most_bytes
 limit :limit

@@ -1,6 +1,6 @@
 -- name: view_jobs
 -- The same conditions as in the statement job_counts.
-select id, run_id, tenant_id, r2_key, status, attempts, error, created_at_ms, updated_at_ms, before
+select id, run_id, tenant_id, r2_key, status, attempts, error, created_at_ms, updated_at_ms, bytes
 from (
     select
         j.id, j.run_id, j.tenant_id, j.r2_key,
@@ -18,16 +18,13 @@ from (
             else 'failed'
         end as status,
         coalesce(m.attempts, j.attempts) as attempts, j.error, j.created_at_ms, j.updated_at_ms,
-        coalesce(
-            sum(octet_length(j.r2_key) + coalesce(octet_length(j.error), 0)) over (
-                order by j.id rows between unbounded preceding and 1 preceding
-            ), 0
-        )::bigint as before
+        sum(size.bytes) over (order by j.id rows unbounded preceding)::bigint as bytes, size.bytes as size
     from jobs_rows j
+    cross join lateral (select octet_length(j.r2_key) + coalesce(octet_length(j.error), 0) as bytes) size
     left join messages m
         on m.key = j.message_key and m.id = j.id
         and m.lane = (select lane from queues where account_id = :account_id and name = 'jobs')
     where j.account_id = :account_id
 ) seen
-where before <= :most_bytes
+where bytes - size <= :most_bytes
 limit :limit

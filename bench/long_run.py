@@ -1,0 +1,197 @@
+"""Minutes of sending and receiving on PostgreSQL, not seconds: what the dead rows, autovacuum and a held snapshot do to it."""
+
+import argparse
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import NamedTuple
+
+import msgspec
+import psycopg
+from scripts.cluster import Cluster, clusters_folder
+
+from bench.curve import Line, draw
+from bench.store import Rig
+from millrace.clock import wall_ms
+from millrace.sql.postgres.preparing import prepare
+from millrace.sql.stores import postgres_store
+
+SAMPLE_SECONDS = 10
+AHEAD = 5_000  # messages that producers may be ahead of the consumers
+PRODUCERS, CONSUMERS, BATCH = 2, 2, 100
+HELD = (0.4, 0.6)  # parts of the run between which the snapshot is held: a minute of five
+
+SIZES = """
+select
+    pg_relation_size('messages'), pg_indexes_size('messages'), pg_total_relation_size('backlog_changes'),
+    n_dead_tup, autovacuum_count
+from pg_stat_user_tables
+where relname = 'messages'
+"""
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
+    """Ten seconds of a run."""
+
+    at_seconds: float
+    per_second: float
+    heap_bytes: int
+    index_bytes: int
+    changes_bytes: int
+    dead_rows: int
+    vacuums: int
+
+
+class Run(NamedTuple):
+    """What is done for so many minutes."""
+
+    name: str
+    backlog: int = 0
+    holds: bool = False
+
+
+def measure(arguments: Sequence[str]) -> None:
+    """Make the runs that the arguments ask for, print each sample, and draw the curves."""
+    asked = _parser().parse_args(arguments)
+    runs = [Run("sent and received")]
+    if asked.held_snapshot:
+        runs.append(Run("a snapshot held", holds=True))
+    if asked.backlog:
+        runs.append(Run(f"behind a backlog of {asked.backlog:,}", backlog=asked.backlog))
+    samples = [_measure(run, 60 * asked.minutes) for run in runs]
+    if asked.picture:
+        lines = [
+            Line(run.name, [(one.at_seconds, one.per_second) for one in found])
+            for run, found in zip(runs, samples, strict=True)
+        ]
+        held = (60 * asked.minutes * HELD[0], 60 * asked.minutes * HELD[1]) if asked.held_snapshot else None
+        asked.picture.write_text(draw(lines, "messages a second, sent and received", held))
+
+
+def ratio_of_quarters(samples: Sequence[Sample]) -> float:
+    """Give the rate of the last quarter as a ratio of that of the first."""
+    quarter = max(1, len(samples) // 4)
+    return _mean(samples[-quarter:]) / _mean(samples[:quarter])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench long-run")
+    parser.add_argument("--minutes", type=float, default=5.0, help="how long each run lasts")
+    parser.add_argument("--held-snapshot", action="store_true", help="a second run with a snapshot held in its middle")
+    parser.add_argument("--backlog", type=int, default=0, help="a further run behind so many messages")
+    parser.add_argument("--picture", type=Path, help="where to write the curves as SVG")
+    return parser
+
+
+def _measure(run: Run, seconds: float) -> list[Sample]:
+    with clusters_folder(durable=True) as folder, Cluster.make(folder / "long", durable=True) as cluster:
+        url = cluster.create_database("bench")
+        prepare(url)
+        print(
+            f"{run.name}\n{'s':>6} {'a second':>9} {'heap MB':>8} {'indexes':>8} {'changes':>8} {'dead':>10} {'vacuums':>8}"
+        )
+        samples = asyncio.run(_run(url, run, seconds))
+        quarter = max(1, len(samples) // 4)
+        print(f"last quarter against the first: {ratio_of_quarters(samples):.2f}")
+        if run.holds:
+            held = [one for one in samples if HELD[0] * seconds < one.at_seconds <= HELD[1] * seconds]
+            print(
+                f"while the snapshot was held against the first quarter: {_mean(held) / _mean(samples[:quarter]):.2f}"
+            )
+        return samples
+
+
+async def _run(url: str, run: Run, seconds: float) -> list[Sample]:
+    rig = await Rig.over(postgres_store(url, wall_ms))
+    if run.backlog:
+        await rig.send(run.backlog, per_send=BATCH, callers=8)
+    flow = Flow(rig)
+    moving = asyncio.create_task(flow.keep_going())
+    samples = await _watch(url, flow, run, seconds)
+    flow.stopped = True
+    await moving
+    await rig.store.close()
+    return samples
+
+
+class Flow:
+    """Messages on their way from producers to consumers, at the pace of the slower ones."""
+
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
+        self.sent = self.received = 0
+        self.stopped = False
+
+    async def keep_going(self) -> None:
+        """Send and receive until stopped."""
+        producing = [self._produce() for _ in range(PRODUCERS)]
+        consuming = [self._consume() for _ in range(CONSUMERS)]
+        await asyncio.gather(*producing, *consuming)
+
+    async def _produce(self) -> None:
+        while not self.stopped:
+            if self.sent - self.received > AHEAD:
+                await asyncio.sleep(0.001)
+                continue
+            self.sent += BATCH
+            await self._rig.send(BATCH, per_send=BATCH, callers=1)
+
+    async def _consume(self) -> None:
+        while not self.stopped:
+            taken = await self._rig.take(BATCH)
+            self.received += taken
+
+
+async def _watch(url: str, flow: Flow, run: Run, seconds: float) -> list[Sample]:
+    samples: list[Sample] = []
+    began = last_at = perf_counter()
+    last_received = flow.received
+    with psycopg.connect(url, autocommit=True) as connection, ExitStack() as held:
+        while perf_counter() - began < seconds - SAMPLE_SECONDS / 2:
+            await asyncio.sleep(SAMPLE_SECONDS - (perf_counter() - began) % SAMPLE_SECONDS)
+            now, received = perf_counter(), flow.received
+            heap, indexes, changes, dead, vacuums = connection.execute(SIZES).fetchone() or (0,) * 5
+            samples.append(
+                Sample(
+                    at_seconds=now - began,
+                    per_second=(received - last_received) / (now - last_at),
+                    heap_bytes=heap,
+                    index_bytes=indexes,
+                    changes_bytes=changes,
+                    dead_rows=dead,
+                    vacuums=vacuums,
+                )
+            )
+            _print(samples[-1])
+            last_at, last_received = now, received
+            if run.holds:
+                _hold(url, held, (now - began) / seconds)
+    return samples
+
+
+def _hold(url: str, held: ExitStack, part: float) -> None:
+    """Begin to hold a snapshot, or let it go, as that part of the run asks for."""
+    is_held, should_be = bool(getattr(held, "_exit_callbacks", ())), HELD[0] <= round(part, 2) < HELD[1]
+    if should_be and not is_held:
+        held.enter_context(_snapshot(url))
+    elif is_held and not should_be:
+        held.close()
+
+
+@contextmanager
+def _snapshot(url: str) -> Iterator[None]:
+    with psycopg.connect(url) as connection:
+        connection.execute("set transaction isolation level repeatable read")
+        connection.execute("select count(*) from queues")
+        yield
+
+
+def _mean(samples: Sequence[Sample]) -> float:
+    return sum(one.per_second for one in samples) / len(samples)
+
+
+def _print(one: Sample) -> None:
+    sizes = " ".join(f"{size / 1e6:>8.1f}" for size in (one.heap_bytes, one.index_bytes, one.changes_bytes))
+    print(f"{one.at_seconds:>6.0f} {one.per_second:>9,.0f} {sizes} {one.dead_rows:>10,} {one.vacuums:>8}", flush=True)
