@@ -52,11 +52,11 @@ def expire(tx: Transaction, queue_id: str, now_ms: int, after_key: int) -> Expir
     expired_before_ms = now_ms - state.retention_ms
     rows = tx.fetch("in_order", (max(after_key, state.first_key), state.end_key, limits.ROWS_PER_TRANSACTION))
     old = [row for row in rows if row[1] <= expired_before_ms]
-    expired = [row for row in old if row[2] <= expired_before_ms]
+    ends = [(row[0], expired_before_ms) for row in old if row[2] <= expired_before_ms]
     left = [row[2] for row in old if row[2] > expired_before_ms] + [row[1] for row in rows[len(old) :]]
-    tx.apply_many("remove", [(row[0],) for row in expired])
-    state.add(-len(expired), -sum(row[3] for row in expired))
-    for ordering_key in [row[4] for row in expired if row[4] is not None and row[5] is None]:
+    expired = tx.apply_many("expire", ends)  # what another server settles at this moment is not among them
+    state.add(-len(expired), -sum(size for size, *_ in expired))
+    for ordering_key in [key for _, key, due_at_ms in expired if key is not None and due_at_ms is None]:
         free(tx, state, ordering_key, now_ms)
     state.save(tx)
     state.note_cleared("message.expired", len(expired))
@@ -71,7 +71,7 @@ def sweep(tx: Transaction) -> int:
         return 0
     first_key, end_key = keys_of_lane(row[0])
     swept = tx.fetch("sweep_lane", (first_key, end_key, limits.ROWS_PER_TRANSACTION))
-    if len(swept) < limits.ROWS_PER_TRANSACTION:
+    if not swept:
         tx.apply("delete_lane", (row[0],))
     return len(swept) + 1
 

@@ -20,6 +20,7 @@ NO_RETENTION_MS = 1 << 62
 NEVER_MS = 1 << 62  # when a message becomes visible that waits behind another one of its ordering key
 
 FOLD_CHANGES = 64  # where changes of a backlog are rows: as many as a look at it may cost
+FOLD_AGAIN = 16  # while a transaction of others is open, folding has to wait for it; so often it is tried
 
 RANKED, ORDERED = 1, 2  # features of a lane: it has had messages of more than one priority, or with an ordering key
 
@@ -99,7 +100,7 @@ class QueueState:
         if self._count or self._bytes:
             tx.apply("add_backlog", (self._count, self._bytes, self.lane))
             self._count = self._bytes = 0
-        if self._unfolded >= FOLD_CHANGES and tx.fetch("hold_fold", (self.lane,)):
+        if self._unfolded >= FOLD_CHANGES and not self._unfolded % FOLD_AGAIN and tx.fetch("hold_fold", (self.lane,)):
             tx.apply("fold_backlog", (self.lane,))
             self._unfolded = 0
 

@@ -75,7 +75,11 @@ def check_version(url: str) -> None:
         StoreRefused: it has none, or older or newer ones.
         StoreUnavailable: it cannot be reached now.
     """
-    for version in versions(url):
+    try:
+        found = versions(url)
+    except psycopg.Error as error:
+        raise unavailable(error) from error
+    for version in found:
         if version.pending:
             raise StoreRefused(
                 f"the database has schema version {version.present} of {version.name}, this program needs "

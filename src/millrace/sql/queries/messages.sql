@@ -30,6 +30,18 @@ where key = :key
 -- name: remove
 delete from messages where key = :key
 
+-- name: in_order
+select key, sent_at_ms, kept_since_ms, ordering_key, due_at_ms
+from messages
+where key > :after_key and key < :end_key
+order by key
+limit :limit
+
+-- name: expire
+delete from messages
+where key = :key and kept_since_ms <= :expired_before_ms
+returning length(body), ordering_key, due_at_ms
+
 -- name: move
 -- The key carries the lane, so the row moves within the table; id, body and sent time stay.
 update messages

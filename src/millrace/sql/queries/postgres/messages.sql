@@ -85,14 +85,6 @@ order by visible_at_ms
 limit :limit
 for update skip locked
 
--- name: in_order
-select key, sent_at_ms, kept_since_ms, length(body), ordering_key, due_at_ms
-from messages
-where key > :after_key and key < :end_key
-order by key
-limit :limit
-for update skip locked
-
 -- name: buried
 select key, origin_queue_id, length(body), id, sent_at_ms, kept_since_ms, redrives, reason, receipt, visible_at_ms
 from messages
@@ -103,7 +95,5 @@ for update skip locked
 
 -- name: sweep_lane
 delete from messages
-where key = any(array(
-    select key from messages where key >= :first_key and key < :end_key order by key limit :limit for update skip locked
-))
+where key = any(array(select key from messages where key >= :first_key and key < :end_key order by key limit :limit))
 returning key

@@ -75,13 +75,6 @@ where is_last and visible_at_ms <= :now_ms
 order by visible_at_ms
 limit :limit
 
--- name: in_order
-select key, sent_at_ms, kept_since_ms, length(body), ordering_key, due_at_ms
-from messages
-where key > :after_key and key < :end_key
-order by key
-limit :limit
-
 -- name: buried
 select key, origin_queue_id, length(body), id, sent_at_ms, kept_since_ms, redrives, reason, receipt, visible_at_ms
 from messages
