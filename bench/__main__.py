@@ -1,6 +1,7 @@
 """`make bench`: the figures of the store, the consumer, the door and the jobs, as ratios to a floor where there is one.
 
-`python -m bench postgres` makes one part alone; `python -m bench long-run --help` is about minutes instead of seconds.
+`python -m bench postgres` makes one part alone, `python -m bench cost` says what a message costs on PostgreSQL, and
+`python -m bench long-run --help` is about minutes instead of seconds.
 """
 
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench import door, features, jobs, locks, long_run, postgres, remote, store
+from bench import cost, door, features, jobs, locks, long_run, postgres, remote, store
 from bench.table import Table
 
 
@@ -35,9 +36,12 @@ def main(arguments: list[str]) -> None:
     if arguments[:1] == ["long-run"]:
         long_run.measure(arguments[1:])
         return
+    if arguments == ["cost"]:
+        cost.measure()
+        return
     unknown = [name for name in arguments if name not in PARTS]
     if unknown:
-        raise SystemExit(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)} and long-run")
+        raise SystemExit(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)} cost and long-run")
     table = Table()
     with tempfile.TemporaryDirectory() as folder:
         for name in arguments or PARTS:

@@ -5,13 +5,15 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import NamedTuple
 
 import msgspec
 import psycopg
+from psycopg.rows import TupleRow
 from scripts.cluster import Cluster, clusters_folder
 
+from bench.cost import database_cpu_seconds
 from bench.curve import Line, draw
 from bench.store import Rig
 from millrace.clock import wall_ms
@@ -33,7 +35,7 @@ where relname = 'messages'
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """Ten seconds of a run."""
+    """Ten seconds of a run; microseconds of CPU are those of a message, and do not depend on who else is at work here."""
 
     at_seconds: float
     per_second: float
@@ -42,6 +44,17 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     changes_bytes: int
     dead_rows: int
     vacuums: int
+    server_us: float
+    database_us: float
+
+
+class Mark(NamedTuple):
+    """Where clocks and counts stand."""
+
+    at: float
+    received: int
+    server_seconds: float
+    database_seconds: float
 
 
 class Run(NamedTuple):
@@ -92,7 +105,7 @@ def _measure(run: Run, seconds: float) -> list[Sample]:
         print(
             f"{run.name}\n{'s':>6} {'a second':>9} {'heap MB':>8} {'indexes':>8} {'changes':>8} {'dead':>10} {'vacuums':>8}"
         )
-        samples = asyncio.run(_run(url, run, seconds))
+        samples = asyncio.run(_run(cluster, url, run, seconds))
         quarter = max(1, len(samples) // 4)
         print(f"last quarter against the first: {ratio_of_quarters(samples):.2f}")
         if run.holds:
@@ -103,13 +116,13 @@ def _measure(run: Run, seconds: float) -> list[Sample]:
         return samples
 
 
-async def _run(url: str, run: Run, seconds: float) -> list[Sample]:
+async def _run(cluster: Cluster, url: str, run: Run, seconds: float) -> list[Sample]:
     rig = await Rig.over(postgres_store(url, wall_ms))
     if run.backlog:
         await rig.send(run.backlog, per_send=BATCH, callers=8)
     flow = Flow(rig)
     moving = asyncio.create_task(flow.keep_going())
-    samples = await _watch(url, flow, run, seconds)
+    samples = await _watch(cluster, url, flow, run, seconds)
     flow.stopped = True
     await moving
     await rig.store.close()
@@ -144,31 +157,35 @@ class Flow:
             self.received += taken
 
 
-async def _watch(url: str, flow: Flow, run: Run, seconds: float) -> list[Sample]:
+async def _watch(cluster: Cluster, url: str, flow: Flow, run: Run, seconds: float) -> list[Sample]:
     samples: list[Sample] = []
-    began = last_at = perf_counter()
-    last_received = flow.received
+    last = began = Mark(perf_counter(), flow.received, process_time(), database_cpu_seconds(cluster))
     with psycopg.connect(url, autocommit=True) as connection, ExitStack() as held:
-        while perf_counter() - began < seconds - SAMPLE_SECONDS / 2:
-            await asyncio.sleep(SAMPLE_SECONDS - (perf_counter() - began) % SAMPLE_SECONDS)
-            now, received = perf_counter(), flow.received
-            heap, indexes, changes, dead, vacuums = connection.execute(SIZES).fetchone() or (0,) * 5
-            samples.append(
-                Sample(
-                    at_seconds=now - began,
-                    per_second=(received - last_received) / (now - last_at),
-                    heap_bytes=heap,
-                    index_bytes=indexes,
-                    changes_bytes=changes,
-                    dead_rows=dead,
-                    vacuums=vacuums,
-                )
-            )
+        while last.at - began.at < seconds - SAMPLE_SECONDS / 2:
+            await asyncio.sleep(SAMPLE_SECONDS - (perf_counter() - began.at) % SAMPLE_SECONDS)
+            now = Mark(perf_counter(), flow.received, process_time(), database_cpu_seconds(cluster))
+            samples.append(_sample(connection, began, last, now))
             _print(samples[-1])
-            last_at, last_received = now, received
+            last = now
             if run.holds:
-                _hold(url, held, (now - began) / seconds)
+                _hold(url, held, (now.at - began.at) / seconds)
     return samples
+
+
+def _sample(connection: psycopg.Connection[TupleRow], began: Mark, last: Mark, now: Mark) -> Sample:
+    heap, indexes, changes, dead, vacuums = connection.execute(SIZES).fetchone() or (0,) * 5
+    messages = max(1, now.received - last.received)
+    return Sample(
+        at_seconds=now.at - began.at,
+        per_second=(now.received - last.received) / (now.at - last.at),
+        heap_bytes=heap,
+        index_bytes=indexes,
+        changes_bytes=changes,
+        dead_rows=dead,
+        vacuums=vacuums,
+        server_us=1e6 * (now.server_seconds - last.server_seconds) / messages,
+        database_us=1e6 * (now.database_seconds - last.database_seconds) / messages,
+    )
 
 
 def _hold(url: str, held: ExitStack, part: float) -> None:
@@ -194,4 +211,7 @@ def _mean(samples: Sequence[Sample]) -> float:
 
 def _print(one: Sample) -> None:
     sizes = " ".join(f"{size / 1e6:>8.1f}" for size in (one.heap_bytes, one.index_bytes, one.changes_bytes))
-    print(f"{one.at_seconds:>6.0f} {one.per_second:>9,.0f} {sizes} {one.dead_rows:>10,} {one.vacuums:>8}", flush=True)
+    print(
+        f"{one.at_seconds:>6.0f} {one.per_second:>9,.0f} {sizes} {one.dead_rows:>10,} {one.vacuums:>8} {one.server_us:>12.1f} {one.database_us:>10.1f}",
+        flush=True,
+    )

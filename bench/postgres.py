@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
-from statistics import median
 
 import uvloop
 from scripts.cluster import Cluster, clusters_folder
@@ -18,6 +17,7 @@ from millrace.sql.postgres.preparing import prepare
 from millrace.sql.stores import postgres_store
 
 ROWS = 60_000
+PEERS_DEPTH = 100_000
 NO_DEEPER = 1 / 1.3  # a million messages may slow the way out by so much
 NO_SLOWER = 0.95  # a second server must not slow the first down, beyond what two runs differ by themselves
 
@@ -27,44 +27,52 @@ def measure(table: Table) -> None:
     with clusters_folder(durable=True) as folder, Cluster.make(folder / "bench", durable=True) as cluster:
         url = cluster.create_database("bench")
         prepare(url)
-        ours = uvloop.run(_alone(url, table))
-        _beside_peers(cluster, ours, table)
+        uvloop.run(_alone(url, table))
+        _beside_peers(url, table)
         _beside_a_second(cluster, table)
 
 
-async def _alone(url: str, table: Table) -> Figures:
-    """Measure what one server does; give the rates that the peers' are held against."""
+async def _alone(url: str, table: Table) -> None:
+    """Measure what one server does."""
     rig = await Rig.over(postgres_store(url, wall_ms))
     floored = partial(_floored, table, url)
-
-    async def from_empty() -> float:
-        await rig.send(ROWS, per_send=100, callers=8)
-        return await rig.drain(ROWS, 2)
-
-    batches, _ = await floored(
-        "PostgreSQL: send, batches of 100, 8 in flight", lambda: rig.send(ROWS, per_send=100, callers=8), 0.5
-    )
-    singles, _ = await floored(
-        "PostgreSQL: send one by one, 256 callers", lambda: rig.send(ROWS, per_send=1, callers=256), 0.5
-    )
+    await floored("PostgreSQL: send, batches of 100, 8 in flight", partial(_send, rig), 0.5)
+    await floored("PostgreSQL: send one by one, 256 callers", lambda: rig.send(ROWS, per_send=1, callers=256), 0.5)
     await _empty(rig)
-    drained, ratio = await floored("PostgreSQL: receive + settle by 100, depth 0, 2 in flight", from_empty, 0.25)
-    await rig.send(DEEP, per_send=100, callers=8)
-    deep = partial(rig.drain, ROWS, 2)
-    await floored("PostgreSQL: receive + settle by 100, depth 1,000,000", deep, max(0.25, NO_DEEPER * ratio))
+    await floored("PostgreSQL: receive + settle by 100, depth 0, 2 in flight", partial(_drain_filled, rig), 0.25)
+    await _deep(rig, floored, table)
     await rig.store.close()
-    return Figures(batches, singles, drained)
 
 
-async def _floored(
-    table: Table, url: str, name: str, run: Callable[[], Awaitable[float]], wanted: float
-) -> tuple[float, float]:
-    """Measure in turn with the floor; give the median rate and the ratio."""
+async def _deep(rig: Rig, floored: Callable[..., Awaitable[None]], table: Table) -> None:
+    """Measure the way out at a million messages, beside the floor and in turn with another queue that is empty."""
+    deep = await rig.beside()
+    await deep.send(DEEP, per_send=100, callers=8)
+    await floored("PostgreSQL: receive + settle by 100, depth 1,000,000", partial(deep.drain, ROWS, 2), 0.25)
+    rates = []
+    for _ in range(ROUNDS):
+        shallow = await _drain_filled(rig)
+        rates.append((await deep.drain(ROWS, 2), shallow))
+    table.ratio("PostgreSQL: depth 1,000,000 (floor: depth 0)", rates, NO_DEEPER)
+    await _empty(deep)
+
+
+async def _send(rig: Rig) -> float:
+    return await rig.send(ROWS, per_send=100, callers=8)
+
+
+async def _drain_filled(rig: Rig) -> float:
+    await _send(rig)
+    return await rig.drain(ROWS, 2)
+
+
+async def _floored(table: Table, url: str, name: str, run: Callable[[], Awaitable[float]], wanted: float) -> None:
+    """Measure in turn with the floor."""
     rates = []
     for _ in range(ROUNDS):
         floor = await asyncio.to_thread(floor_rows_per_second, url, ROWS)
         rates.append((await run(), floor))
-    return median(rate for rate, _ in rates), table.ratio(name, rates, wanted)
+    table.ratio(name, rates, wanted)
 
 
 async def _empty(rig: Rig) -> None:
@@ -74,16 +82,26 @@ async def _empty(rig: Rig) -> None:
         pass
 
 
-def _beside_peers(cluster: Cluster, ours: Figures, table: Table) -> None:
-    """Measure the peers at the same work and print our rates as ratios to theirs."""
-    theirs = {name: figures_of(cluster.url("bench"), name) for name in RUNS}
-    for name, figures in theirs.items():
-        rates = ", ".join(f"{rate:,.0f}" for rate in figures)
+def _beside_peers(url: str, table: Table) -> None:
+    """Measure each peer in turn with us at the same work; print our rates as ratios to the best of each kind."""
+    turns = [(name, uvloop.run(_ours(url)), figures_of(url, name)) for name in RUNS]
+    for name, _, theirs in turns:
+        rates = ", ".join(f"{rate:,.0f}" for rate in theirs)
         table.line(f"{name + ' a second: batches, singles, drained':<58} {rates}")
-    best = Figures(*(max(rates) for rates in zip(*theirs.values(), strict=True)))
-    table.ratio("PostgreSQL: batches (floor: the best peer's)", [(ours.sent_in_batches, best.sent_in_batches)], 1)
-    table.ratio("PostgreSQL: singles (floor: the best peer's)", [(ours.sent_one_by_one, best.sent_one_by_one)], 1)
-    table.ratio("PostgreSQL: drained (floor: the best peer's)", [(ours.drained, best.drained)], 2)
+    for kind, what, wanted in zip(range(3), ("batches", "singles", "drained"), (1, 1, 2), strict=True):
+        rates_of_best = max(((ours[kind], theirs[kind]) for _, ours, theirs in turns), key=lambda pair: pair[1])
+        table.ratio(f"PostgreSQL: {what} (floor: the best peer's)", [rates_of_best], wanted)
+
+
+async def _ours(url: str) -> Figures:
+    """Do the peers' work: singles, batches up to a depth of 100,000, and out again."""
+    rig = await Rig.over(postgres_store(url, wall_ms))
+    singles = await rig.send(ROWS // 2, per_send=1, callers=256)
+    batches = await rig.send(PEERS_DEPTH - ROWS // 2, per_send=100, callers=8)
+    drained = await rig.drain(PEERS_DEPTH, 2)
+    await rig.store.delete_queue("bench", rig.queue.id)
+    await rig.store.close()
+    return Figures(batches, singles, drained)
 
 
 def _beside_a_second(cluster: Cluster, table: Table) -> None:

@@ -52,6 +52,10 @@ class Rig:
         made = [await store.create_queue(_queue(number)) for number in range(queues)]
         return cls(store, made[-1])
 
+    async def beside(self) -> "Rig":
+        """Make a further queue in the same store."""
+        return type(self)(self.store, await self.store.create_queue(_queue(-1)))
+
     async def send(self, rows: int, *, per_send: int, callers: int) -> float:
         """Send from several callers at once and give messages a second."""
         left = rows

@@ -16,7 +16,6 @@ import sys
 import threading
 from contextlib import suppress
 from importlib import import_module
-from importlib.util import find_spec
 from pkgutil import iter_modules
 from typing import NamedTuple
 
@@ -26,7 +25,15 @@ from millrace.cli import main as program
 NUMBER = struct.Struct("i")  # a process id, and later its exit code
 REQUEST_BYTES = 200_000
 LAST_DESCRIPTOR = 4096
-LOADED_LATER = ("uvloop", "uvicorn.protocols.websockets.websockets_sansio_impl", "uvicorn.lifespan.off", "psycopg")
+LOADED_LATER = (  # by servers and by clients, when they need them
+    "uvloop",
+    "uvicorn.protocols.websockets.websockets_sansio_impl",
+    "uvicorn.lifespan.off",
+    "millrace.sql.postgres.database",
+    "httpcore2",
+    "anyio.streams.tls",
+    "truststore",
+)
 
 
 class Request(NamedTuple):
@@ -50,8 +57,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for pytest, with which we end
     names = [f"millrace.cli.{module.name}" for module in iter_modules(millrace.cli.__path__)]
     for name in (*names, *LOADED_LATER):
-        if find_spec(name):
-            import_module(name)
+        import_module(name)
     gc.freeze()  # a collection in a fork would copy every page
     request = _serve_until_forked(socket.socket(fileno=0))
     if request is not None:

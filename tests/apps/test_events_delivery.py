@@ -1,15 +1,13 @@
 """Events on their way to subscribers, on a real server. The row ids stand for the requirements that a test holds."""
 
-import sqlite3
-from contextlib import closing
-
 import pytest
 
 from millrace.access.signatures import verify
 from millrace.clock import wall_ms
+from tests.apps.databases import DATABASES, change
 from tests.apps.subscribers import delivering, post, subscribe, take_at_once
 from tests.http.wire import backlog, eventually, make_key, peek, queue_named
-from tests.support import KEY
+from tests.support import KEY, ON_POSTGRES
 
 EVENTS = 20
 
@@ -64,8 +62,13 @@ def test_a_subscriber_can_tell_who_sent_an_event_and_which_request_it_came_from(
     assert [line["event"] for line in lines] == ["event.queued", "event.received"]
 
 
-def test_a_kill_in_the_middle_costs_no_subscriber_an_event_and_brings_none_to_the_wrong_one(tmp_path, subscribers):
+@pytest.mark.parametrize("database", DATABASES)
+def test_a_kill_in_the_middle_costs_no_subscriber_an_event_and_brings_none_to_the_wrong_one(
+    tmp_path, subscribers, database
+):
     """S4-37, S4-40, S4-49."""
+    if database == "postgres":
+        ON_POSTGRES.add(tmp_path / "data")
     server = delivering(tmp_path)
     with server.start():
         subscribe(server, subscribers.url("/all"))
@@ -78,8 +81,8 @@ def test_a_kill_in_the_middle_costs_no_subscriber_an_event_and_brings_none_to_th
 
         server.kill()
         subscribers.freed.set()
-        with closing(sqlite3.connect(server.data / "millrace.db")) as database, database:
-            database.execute("update messages set visible_at_ms = 1, lease_ends_at_ms = 1 where receipt is not null")
+        location = server.environ.get("DATABASE_URL") or str(server.data / "millrace.db")
+        change(location, "update messages set visible_at_ms = 1, lease_ends_at_ms = 1 where receipt is not null")
         server.start()
         eventually(lambda: len(subscribers.numbers("/all")) == EVENTS, 15)
         eventually(lambda: len(subscribers.numbers("/north")) == EVENTS / 2, 15)

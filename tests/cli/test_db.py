@@ -65,8 +65,8 @@ def test_a_backup_beside_a_running_server_is_restored_into_an_empty_directory(tm
 
     done = run("db", "restore", tmp_path / "b.db", "--data", tmp_path / "new")
 
-    assert "1 in messages" in wrote.out, wrote
-    assert "1 in messages" in done.out, done
+    assert "with 1 message of" in wrote.out, wrote
+    assert "with 1 message of" in done.out, done
     assert not list(tmp_path.glob("b.db?*"))
     with Server(tmp_path / "new") as server:
         assert server.v4("GET", f"/queues/{queue_id}/metrics").result["backlog_count"] == 1

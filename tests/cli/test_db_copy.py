@@ -76,6 +76,15 @@ def test_a_store_is_the_same_in_postgres_and_back_home(furnished, empty, tmp_pat
     prepare_directory(home.path.parent, SCHEMAS)  # as `millrace serve` begins: the marker fits
 
 
+def test_a_store_moves_from_one_postgres_to_another(furnished, empty):
+    copied(furnished.place, empty)
+
+    with fresh_database() as url:
+        copied(empty, place_of(url))
+
+        assert told_by(place_of(url)) == told_by(furnished.place)
+
+
 async def test_the_copy_goes_on_where_the_store_was(furnished, empty):
     copied(furnished.place, empty)
     clock = ManualClock(NOW_MS)
@@ -160,6 +169,18 @@ def test_a_finished_copy_says_so(furnished, empty):
     assert "is a copy already, finished at 20" in second.out
 
 
+def test_a_finished_copy_of_a_store_that_was_used_since_is_no_copy_of_it(furnished, empty, tmp_path):
+    home = Place("sqlite", str(tmp_path / "millrace.db"))
+    copied(furnished.place, empty)
+    copied(empty, home)
+    with psycopg.connect(empty.location) as connection:
+        connection.execute("delete from messages where lane = 2")
+
+    for source, target in ((empty, home), (home, empty)):
+        with pytest.raises(StoreRefused, match="used since, and nothing was changed"):
+            copied(source, target)
+
+
 def test_a_target_that_holds_a_store_is_left_alone(furnished, empty, tmp_path):
     with psycopg.connect(empty.location) as connection:
         connection.execute("insert into lanes (lane) values (7)")
@@ -179,9 +200,9 @@ def test_a_store_with_a_server_at_work_is_not_copied(furnished, empty, tmp_path)
 
     with lock_directory(furnished.place.path.parent), pytest.raises(StoreRefused, match="another server"):
         copied(furnished.place, free)
-    with pytest.raises(StoreRefused, match="1 server is at work"):
+    with pytest.raises(StoreRefused, match="1 server was at work"):
         copied(empty, free)
-    with pytest.raises(StoreRefused, match="1 server is at work"):
+    with pytest.raises(StoreRefused, match="1 server was at work"):
         copied(furnished.place, empty)
 
 

@@ -4,7 +4,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from time import monotonic
@@ -494,6 +494,22 @@ async def test_a_send_that_is_cancelled_cannot_be_committed(url: str, database: 
         await other.rollback()
         await one.commit()
     assert found(url) == (0, 1)
+
+
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg", "session without asyncio"])
+async def test_a_send_that_is_cancelled_at_any_moment_leaves_nothing_in_halves(
+    driver: str, url: str, database: Database, store: SqlStore
+) -> None:
+    for milliseconds in range(10):
+        async with CALLERS[driver](url) as caller:
+            sending = database.queue("orders").send(1, connection=caller.connection, ordering_key="a")
+            with suppress(TimeoutError):
+                await asyncio.wait_for(sending, milliseconds / 1000)
+            with suppress(Exception):  # a transaction that has failed may say so, or roll back instead
+                await caller.commit()
+
+    queue = await store.queue_named("local", "orders")
+    assert (await store.backlog(queue.id)).count == found(url)[1]
 
 
 async def test_a_program_that_only_sends_is_no_server(url: str, database: Database) -> None:

@@ -165,7 +165,7 @@ async def test_a_follower_misses_no_change_that_commits_while_it_reads(store, cl
     class Meanwhile:
         """The store, in which a change commits right after each read."""
 
-        watch = store.watch
+        watch, look_again_seconds = store.watch, store.look_again_seconds
 
         async def read(self, fn):
             seen = await store.read(fn)

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from tests.http.wire import PULL, a_name, make_key, pull, push
-from tests.support import KEY, Server
+from tests.support import KEY, ON_POSTGRES, Server
 
 HIDDEN = [
     "select * from api_keys",
@@ -37,9 +37,11 @@ WRITING = [
 ]
 
 
-@pytest.fixture(scope="module")
-def strangers(tmp_path_factory):
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def strangers(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
+    if request.param == "postgres":
+        ON_POSTGRES.add(folder)
     key = make_key(folder, "other")
     with Server(folder) as server:
         yield server, key
@@ -116,6 +118,7 @@ def test_values_that_sqlite_does_not_have_are_refused(server, sql, params):
     assert (reply.status, reply.json["error"]["code"]) == (400, "VALIDATION_ERROR")
 
 
+@pytest.mark.parametrize("strangers", ["sqlite"], indirect=True)  # where it is run makes no difference
 def test_a_query_without_end_is_given_up_while_others_are_served(server):
     endless = "with recursive n(x) as (select 1 union all select x + 1 from n) select count(*) from n"
     replies = []

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from millrace.errors import ConfigurationError
+from millrace.errors import ConfigurationError, Conflict
 
 KEY_BYTES, NONCE_BYTES = 32, 12
 KEY_FILE = "master.key"
@@ -53,15 +53,20 @@ class Cipher:
 
 
 class MasterKey:
-    """Where the master key comes from: `text`, which is MASTER_KEY, else the file in the data directory."""
+    """Where the master key comes from: `text`, which is MASTER_KEY, else the file in the data directory.
 
-    def __init__(self, text: str | None, folder: Path) -> None:
-        self._text, self.file = text, folder / KEY_FILE
+    Without a folder there is no file: other servers on the same store would not have it.
+    """
+
+    def __init__(self, text: str | None, folder: Path | None) -> None:
+        self._text, self.file = text, None if folder is None else folder / KEY_FILE
 
     @property
     def place(self) -> str:
         """Name where the key is, or would be."""
-        return "MASTER_KEY" if self._text else str(self.file)
+        if self._text or self.file is None:
+            return "MASTER_KEY" if self._text else "this server"
+        return str(self.file)
 
     def find(self) -> Cipher | None:
         """Give the cipher of the key there is; None when there is none.
@@ -71,6 +76,8 @@ class MasterKey:
         """
         if self._text:
             return Cipher(read_master_key("MASTER_KEY", self._text))
+        if self.file is None:
+            return None
         try:
             return Cipher(read_master_key(str(self.file), self.file.read_text("ascii")))
         except FileNotFoundError:
@@ -79,9 +86,18 @@ class MasterKey:
             raise ConfigurationError(f"{self.file} cannot be read: {error}") from error
 
     def find_or_make(self) -> Cipher:
-        """Give the cipher of the key, which is made, and written for its owner's eyes only, when there is none."""
+        """Give the cipher of the key, which is made, and written for its owner's eyes only, when there is none.
+
+        Raises:
+            Conflict: several servers share the store, and this one was given no key.
+        """
         cipher = self.find()
         if cipher is None:
+            if self.file is None:
+                raise Conflict(
+                    "MASTER_KEY is not set; give all servers of this database the same one, "
+                    "such as `openssl rand -base64 32` prints"
+                )
             _write_new(self.file, b64encode(secrets.token_bytes(KEY_BYTES)) + b"\n")
             cipher = self.find()
         assert cipher is not None

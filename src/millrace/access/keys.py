@@ -31,6 +31,7 @@ from millrace.store import Store
 LIVE, TEST = "sk_live_", "sk_test_"
 SHOWN_CHARACTERS = 12
 NO_HASH = bytes(32)
+FIRST = "the first key"
 TENANT_ROLES = (Role.AGENT, Role.PRODUCER)
 TENANT_CHARACTERS = 128
 
@@ -111,13 +112,14 @@ class Keys:
         secret: str | None = None,
         is_test: bool = False,
         from_environment: bool = False,
+        is_first: bool = False,
     ) -> tuple[Key, str]:
         """Add a key and give it with its secret, which is shown this once; `secret` brings one's own.
 
         Raises:
             InvalidInput: a bad account id, queue name, tenant or secret; a tenant with another role than agent or
                 producer.
-            KeyExists: another key has this secret.
+            KeyExists: another key has this secret; or `is_first`, and there is any.
         """
         if secret is None:
             secret = (TEST if is_test else LIVE) + secrets.token_urlsafe(32)
@@ -137,12 +139,25 @@ class Keys:
         entry = entry_of(account_id, key.created_at_ms, "key.created", f"key {key.id}", **_told(key))
 
         def insert(tx: Transaction) -> None:
+            if is_first:
+                _check_none(tx)
             _insert(tx, key, hashed)
             audit.note(tx, entry)
 
         await self._store.write(insert)
         self._by_hash[hashed] = key
         return key, secret
+
+    async def create_first(self, account_id: str) -> str | None:
+        """Make an admin key if there is no key at all, and give its secret; of servers that start together one does."""
+        if self._by_hash:
+            return None
+        try:
+            _, secret = await self.create(account_id, Role.ADMIN, is_first=True)
+        except KeyExists:
+            await self.load()
+            return None
+        return secret
 
     async def revoke(self, account_id: str, key_id: str) -> None:
         """Remove a key; it is refused from now on.
@@ -240,6 +255,12 @@ def _checked_names(queues: tuple[str, ...]) -> tuple[str, ...]:
     if not queues:
         raise InvalidInput("queues is empty; name the queues that the key is limited to, or leave it out")
     return tuple(check_queue_name(name) for name in queues)
+
+
+def _check_none(tx: Transaction) -> None:
+    tx.hold(FIRST)
+    if tx.fetch("keys"):
+        raise KeyExists("there is a key already")
 
 
 def _insert(tx: Transaction, key: Key, hashed: bytes) -> None:

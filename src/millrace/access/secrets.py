@@ -55,7 +55,9 @@ class Secrets:
 
         def put(tx: Transaction) -> Secret:
             tx.hold(ONE_KEY)
-            self._check_key(tx, sealed.key_id)  # again: a server with another one may have put its first secret meanwhile
+            self._check_key(
+                tx, sealed.key_id
+            )  # again: a server with another one may have put its first secret meanwhile
             return _put(tx, name, sealed, entry)
 
         return await self._store.write(put)

@@ -105,8 +105,8 @@ def place_in(arguments: argparse.Namespace) -> Place:
 
 
 def _counts(rows: dict[str, int]) -> str:
-    named = ", ".join(f"{count:,} in {name}" for name, count in rows.items() if count)
-    return f"{counted(sum(rows.values()), 'row')} ({named})" if named else "no rows"
+    total, messages, queues = sum(rows.values()), rows.get("messages", 0), rows.get("queues", 0)
+    return f"{total:,} rows of {len(rows)} tables, with {counted(messages, 'message')} of {counted(queues, 'queue')}"
 
 
 def _row(version: Version) -> tuple[str, ...]:

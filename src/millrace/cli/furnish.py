@@ -133,6 +133,8 @@ async def _load(
         return _OfFile([], (), (), None)
     workflows = tuple(wanted.workflows)
     queues = (*wanted.handlers, *wanted.main_queues, *workflows)
+    if settings.role == "api":  # other servers run them
+        return _OfFile([], queues, workflows, None)
     of_crons = () if wanted.crons_queue is None else (wanted.crons_queue,)
     slots = FairSlots(settings.handler_processes, (*queues, *of_crons))
     asks = {**asks, **journal_asks(house, settings.account_id, workflows)}

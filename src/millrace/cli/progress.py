@@ -7,6 +7,7 @@ from millrace.moving.copying import Progress
 
 TERMINAL_SECONDS = 0.2
 FILE_SECONDS = 5.0
+FEW_ROWS = 1_000  # which are there at once
 
 
 class ProgressLine:
@@ -19,6 +20,8 @@ class ProgressLine:
 
     def __call__(self, progress: Progress) -> None:
         """Take note of a portion that is done."""
+        if progress.total < FEW_ROWS:
+            return
         now = monotonic()
         if self._began is None or self._began[:2] != (progress.stage, progress.table):
             self._began = (progress.stage, progress.table, progress.rows, now)

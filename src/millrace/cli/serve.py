@@ -17,7 +17,7 @@ import msgspec
 
 from millrace import __version__
 from millrace.access.cipher import MasterKey
-from millrace.access.keys import Key, Keys
+from millrace.access.keys import Key
 from millrace.access.scopes import Role
 from millrace.cli.accounts import Newcomers
 from millrace.cli.applications import APPLICATIONS
@@ -25,6 +25,7 @@ from millrace.cli.apply import check_handlers
 from millrace.cli.banner import Banner
 from millrace.cli.check import check_file, check_urls
 from millrace.cli.environment import environment
+from millrace.cli.first_keys import AdminToken, set_first_keys
 from millrace.cli.furnish import furnish
 from millrace.cli.house import House
 from millrace.cli.listening import address_of, listen, make_server, raise_open_files
@@ -45,6 +46,7 @@ from millrace.logs import LINES, ForeignLogs, LogLines
 from millrace.platform import App
 from millrace.resources.outbound import Outbound
 from millrace.runtime.children import Children
+from millrace.runtime.consumer import QueueConsumer
 from millrace.runtime.leader import Leader
 from millrace.runtime.pushing import Pushing
 from millrace.runtime.reaper import Reaper
@@ -137,7 +139,7 @@ async def serve(settings: Settings, place: Place, file: WranglerFile | None, *, 
         stack.push_async_callback(leader.resign)
         scheduler = await make_scheduler(house, settings, furniture.crons, leader)
         newcomers = Newcomers(house, applications, scheduler, furniture.accounts, settings.handler_seconds)
-        new_secret = await _first_keys(house.keys, settings)  # a start that fails tells nobody of a key
+        new_secret = await set_first_keys(house, settings)  # a start that fails tells nobody of a key
         runner = Runner(furniture.consumers if settings.role != "api" else [], telemetry)
         if program.handlers:
             stack.callback(Watchdog(telemetry).stop)
@@ -147,8 +149,8 @@ async def serve(settings: Settings, place: Place, file: WranglerFile | None, *, 
         stopping = stop_on_signals(telemetry, lines)
         rooms = _Rooms(door, house.room, runner, furniture.children)
         steps = [
-            *_steps(house, leader, runner, newcomers, runs_handlers=settings.role != "api"),
-            *([(0.0, scheduler.step)] if furniture.crons.triggers else []),
+            *_steps(house, settings, leader, runner, newcomers),
+            *([(0.0, scheduler.step)] if furniture.crons.triggers or house.store.shares else []),
             *watchdog_steps(house.store.check),
         ]
         await _run(rooms, steps, listener, telemetry, stopping, banner, settings.cors_origins)
@@ -171,30 +173,58 @@ async def _open_house(settings: Settings, place: Place, telemetry: Telemetry, st
     stack.push_async_callback(_chain_the_last, store)
     outbound = Outbound(settings.fetch_allow)
     stack.push_async_callback(outbound.aclose)
-    house = House(store, telemetry, place.clock, outbound, MasterKey(settings.master_key, settings.data))
+    house = House(
+        store,
+        telemetry,
+        place.clock,
+        outbound,
+        MasterKey(settings.master_key, None if settings.store else settings.data),
+    )
     await house.secrets.check()
     await house.notice_others()
+    if store.shares and settings.r2_bucket is None:
+        warning = (
+            f"uploads are kept in {settings.data} of this machine; other servers find them only in a bucket (R2_BUCKET)"
+        )
+        telemetry.emit("configuration.warning", warning=warning)
     return house
 
 
-def _steps(house: House, leader: Leader, runner: Runner, newcomers: Newcomers, *, runs_handlers: bool) -> list[Step]:
+def _steps(house: House, settings: Settings, leader: Leader, runner: Runner, newcomers: Newcomers) -> list[Step]:
     """Give what is done again and again beside the consumers, with the seconds between."""
-    pushing = Pushing(house.store, house.catalog, runner, house.push_consumer)
-
-    async def notice_changes() -> None:
-        await house.notice_others()
-        if runs_handlers:
-            await newcomers.furnish(runner.add)
-            await pushing.follow()
-
     by_one = partial(_by_one, house.store, leader)
     return [
         (REAPER_SECONDS, by_one(Reaper(house.store, house.clock, house.telemetry).sweep)),
-        (FOREIGN_CHANGE_SECONDS, notice_changes),
+        (FOREIGN_CHANGE_SECONDS, _noticing(house, settings, runner, newcomers)),
         (CHAIN_SECONDS, by_one(partial(chain, house.store))),
         (FORGET_SECONDS, by_one(partial(forget_workflows, house.platform))),
         (FORGET_SECONDS, by_one(house.forget_ended)),
     ]
+
+
+def _noticing(house: House, settings: Settings, runner: Runner, newcomers: Newcomers) -> Callable[[], Awaitable[None]]:
+    """Give the step that follows what others have changed: keys, accounts, queues, consumers."""
+    runs_handlers = settings.role != "api"
+    pushing = Pushing(house.store, house.catalog, runner, house.push_consumer)
+    token = AdminToken(house, settings)
+    seen = -1
+
+    async def notice_changes() -> None:
+        nonlocal seen
+        await house.notice_others()
+        token.look()
+        await newcomers.furnish(runner.add if runs_handlers else _leave)
+        if runs_handlers:
+            await pushing.follow()
+        if seen != (seen := house.catalog.generation):
+            runner.wake()
+            house.room.wake()
+
+    return notice_changes
+
+
+def _leave(consumer: QueueConsumer) -> None:
+    """Leave a consumer to the servers that run handlers."""
 
 
 def _by_one(store: Store, leader: Leader, step: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[object]]:
@@ -225,15 +255,6 @@ class _Rooms(NamedTuple):
         self.waiting.close()
         self.door.close()
         await asyncio.gather(self.runner.stop(), *([self.children.stop()] if self.children else []))
-
-
-async def _first_keys(keys: Keys, settings: Settings) -> str | None:
-    """Set the key of the environment; make an admin key when there is none at all, and give its secret."""
-    await keys.replace_from_environment(settings.account_id, settings.admin_token)
-    if keys.accounts():
-        return None
-    _, secret = await keys.create(settings.account_id, Role.ADMIN)
-    return secret
 
 
 async def _run(

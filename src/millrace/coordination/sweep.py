@@ -17,6 +17,8 @@ async def sweep(store: Store, now_ms: int) -> int:
 
 def _has_ended(tx: Transaction, now_ms: int) -> bool:
     """Look beside the writer, which most of the time need not be troubled."""
+    if tx.shares and tx.fetch("any_place_ended", (now_ms,)):
+        return True
     return bool(tx.fetch("anything_ended", (now_ms, now_ms - limits.STATE_REMOVED_SECONDS * 1000)))
 
 
@@ -24,5 +26,7 @@ def _sweep(tx: Transaction, now_ms: int) -> int:
     swept = 0
     for name in ("sweep_locks", "sweep_claims", "sweep_caller_buckets"):
         swept += len(tx.fetch(name, (now_ms, CHUNK)))
+    if tx.shares:
+        swept += len(tx.fetch("sweep_places", (now_ms,)))
     swept += len(tx.fetch("sweep_states", (now_ms - limits.STATE_REMOVED_SECONDS * 1000, CHUNK)))
     return swept + len(tx.fetch("sweep_kv", (now_ms, KV_CHUNK)))

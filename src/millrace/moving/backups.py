@@ -94,7 +94,7 @@ def _copy_pages(database: Path, file: Path, schemas: Sequence[Schema], watch: Wa
 def count_rows(file: Path, schemas: Sequence[Schema]) -> dict[str, int]:
     """Give the rows of each table in a file."""
     with sqlite.reading(file) as side:
-        tables = side.tables(known_tables(schemas))
+        tables = side.tables(set(known_tables(schemas)) - BY_NAME)
         return {name: side.count(table) for name, table in tables.items()}
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from millrace.clock import Clock
+from millrace.clock import Clock, iso_milliseconds
 from millrace.errors import StoreRefused
 from millrace.moving.chunks import Digest, chunks
 from millrace.moving.side import Numbers, Side
@@ -43,6 +43,7 @@ class _Origin(msgspec.Struct, frozen=True):
 
     store_id: str
     numbers: Numbers
+    messages: int
 
 
 class _Place(msgspec.Struct, frozen=True):
@@ -61,7 +62,7 @@ def copy(source: Side, target: Side, names: Iterable[str], clock: Clock, watch: 
     """
     wanted = [*names]
     pairs = pair(source.tables(wanted), target.tables(wanted), wanted)
-    origin = _Origin(source.store_id(), source.numbers())
+    origin = _origin(source)
     if not target.tx.fetch("has_table", {"name": "moving"}):
         _begin(target, pairs, origin)
     finished = _finished(target, origin)
@@ -79,11 +80,20 @@ def copy(source: Side, target: Side, names: Iterable[str], clock: Clock, watch: 
     return Copied(found)
 
 
-def finished_at_ms(target: Side) -> int | None:
-    """Say when the copy that made this store was finished; None when there is no such copy."""
+def already_copied(source: Side, target: Side) -> Copied | None:
+    """Give the copy that made the target, if it came to its end and the source has not been used since.
+
+    Raises:
+        StoreRefused: the target was made in another way, or from another state of the source.
+    """
     if not target.tx.fetch("has_table", {"name": "moving"}):
-        return None
-    return next((row[3] for row in target.tx.fetch("progress") if row[0] == ALL), None)
+        raise StoreRefused("the target exists already; nothing was changed. Name another place, or move that away")
+    return _finished(target, _origin(source))
+
+
+def _origin(source: Side) -> _Origin:
+    messages = source.tables(["messages"])["messages"]
+    return _Origin(source.store_id(), source.numbers(), source.count(messages))
 
 
 def _begin(target: Side, pairs: Sequence[Pair], origin: _Origin) -> None:
@@ -106,13 +116,16 @@ def _finished(target: Side, origin: _Origin) -> Copied | None:
     begun_from = msgspec.msgpack.decode(position, type=_Origin)
     if begun_from.store_id != origin.store_id:
         raise StoreRefused("the target holds the copy of another store; nothing was changed. Name an empty place")
+    if begun_from == origin:
+        return None if at_ms is None else Copied({name: count for name, count, _, _ in rows.values()}, at_ms)
     if at_ms is not None:
-        return Copied({name: count for name, count, _, _ in rows.values()}, at_ms)
-    if begun_from != origin:
         raise StoreRefused(
-            "the source was used after this copy had begun, so it cannot go on. Empty the target, then begin anew"
+            f"the target holds a copy of this store that was finished at {iso_milliseconds(at_ms)}; the source was used "
+            "since, and nothing was changed. Name an empty place"
         )
-    return None
+    raise StoreRefused(
+        "the source was used after this copy had begun, so it cannot go on. Empty the target, then begin anew"
+    )
 
 
 def _copy_table(source: Side, target: Side, one: Pair, watch: Watch) -> None:

@@ -12,7 +12,7 @@ from millrace.clock import Clock
 from millrace.errors import StoreRefused
 from millrace.ids import new_id
 from millrace.moving import sqlite
-from millrace.moving.copying import Copied, Watch, copy, finished_at_ms
+from millrace.moving.copying import Copied, Watch, already_copied, copy
 from millrace.moving.places import Place
 from millrace.moving.side import Side
 from millrace.moving.sqlite import known_tables
@@ -60,7 +60,10 @@ def copy_to_file(source: Side, path: Path, schemas: Sequence[Schema], clock: Clo
         StoreRefused: the path is taken by something else than this very copy.
     """
     if path.exists():
-        return _already_copied(source, path)
+        with sqlite.reading(path) as found:
+            finished = already_copied(source, found)
+        if finished is not None:
+            return finished
     unfinished = path.with_name(path.name + UNFINISHED)
     path.parent.mkdir(parents=True, exist_ok=True)
     _check_marker(path, source.store_id())
@@ -120,6 +123,7 @@ def _copy_to_database(source: Side, place: Place, schemas: Sequence[Schema], clo
     from millrace.sql.postgres import preparing  # noqa: PLC0415 - the driver is an extra
 
     with module.writing(place.location) as target:
+        target.keep_others_away()
         if not target.tx.fetch("has_table", {"name": "moving"}):
             preparing.prepare(place.location, schemas)
         _refuse_servers(target, place)
@@ -131,7 +135,7 @@ def keep_servers_away(place: Place, stack: ExitStack) -> None:
     """Let no server use a place meanwhile, and refuse it when one does."""
     if place.kind == "postgres":
         _refuse_servers(stack.enter_context(postgres_side().writing(place.location)), place)
-    elif place.path.name == DATABASE and is_data_directory(place.path.parent):
+    elif place.path.name == DATABASE and (is_data_directory(place.path.parent) or not place.path.exists()):
         stack.enter_context(lock_directory(place.path.parent))
 
 
@@ -139,17 +143,9 @@ def _refuse_servers(side: Side, place: Place) -> None:
     [(count,)] = side.tx.fetch("servers_at_work")
     if count:
         raise StoreRefused(
-            f"{place}: {count} {'server is' if count == 1 else 'servers are'} at work on it, or were 10 s ago; stop them"
+            f"{place}: {count} {'server was' if count == 1 else 'servers were'} at work on it in the last 10 s; stop "
+            f"{'it' if count == 1 else 'them'} first"
         )
-
-
-def _already_copied(source: Side, path: Path) -> Copied:
-    with sqlite.reading(path) as found:
-        at_ms = finished_at_ms(found)
-        if at_ms is None or found.store_id() != source.store_id():
-            raise StoreRefused(f"{path} exists already; nothing was changed. Name another file, or move this one away")
-        rows = {row[0]: row[1] for row in found.tx.fetch("progress") if row[0]}
-        return Copied(rows, at_ms)
 
 
 def _check_marker(path: Path, store_id: str) -> None:

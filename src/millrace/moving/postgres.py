@@ -10,7 +10,7 @@ from psycopg import capabilities
 from millrace.errors import StoreRefused
 from millrace.moving.side import PACKAGES, Numbers
 from millrace.moving.tables import Column, Table
-from millrace.sql.postgres.connection import Connection, connect, unavailable
+from millrace.sql.postgres.connection import Connection, connect, is_pooled, unavailable
 from millrace.sql.postgres.cursors import Cursors
 from millrace.sql.postgres.transaction import PostgresTransaction
 from millrace.sql.transaction import Row, Transaction
@@ -107,6 +107,18 @@ class PostgresSide:
     def clear(self, table: Table) -> None:
         """Delete the rows that a new store begins with."""
         self._connection.execute(f'delete from "{table.name}"')  # noqa: S608
+
+    def is_pooled(self) -> bool:
+        """Say whether a pooler of transactions stands between."""
+        return is_pooled(self._connection)
+
+    def keep_others_away(self) -> None:
+        """Let no other copy into this database begin, until the connection ends; one that was killed may take a moment.
+
+        A pooler would lend the connection to others, with the lock.
+        """
+        if not self.is_pooled():
+            self.tx.fetch("hold_for_copy")
 
     def empty(self, names: Iterable[str]) -> None:
         """Remove every row of these tables, and of those that only this database has."""

@@ -51,14 +51,28 @@ class LastRun(NamedTuple):
 
 
 def keep(work: Work, triggers: list[Trigger]) -> None:
-    """Make these the crons there are; a new one is due from now on, one that is gone is forgotten with its runs."""
+    """Make these the crons there are; a new one is due from now on, one that is gone is forgotten with its runs.
+
+    Where other servers have programs of their own, only those of these programs are forgotten.
+    """
     add(work, triggers)
     kept = {trigger.key for trigger in triggers}
-    for account_id, program, expression, _, _ in sorted(work.fetch("crons")):
-        if (account_id, program, expression) not in kept:
-            _hold(work, (account_id, program, expression))
-            work.apply("delete_cron", (account_id, program, expression))
-            work.apply("delete_cron_runs", (account_id, program, expression))
+    programs = {trigger.key[:2] for trigger in triggers}
+    for trigger in known(work):
+        if trigger.key not in kept and (not work.tx.shares or trigger.key[:2] in programs):
+            forget(work, trigger)
+
+
+def known(work: Work) -> list[Trigger]:
+    """Give the crons there are, whichever server runs them."""
+    return sorted(Trigger(*row[:4]) for row in work.fetch("crons"))
+
+
+def forget(work: Work, trigger: Trigger) -> None:
+    """Remove a cron with its runs."""
+    _hold(work, trigger.key)
+    work.apply("delete_cron", trigger.key)
+    work.apply("delete_cron_runs", trigger.key)
 
 
 def add(work: Work, triggers: list[Trigger]) -> None:
@@ -117,7 +131,11 @@ def choose(due: list[int], catch_up: CatchUp, now_ms: int) -> list[int]:
 
 
 def due_next(work: Work, trigger: Trigger) -> int | None:
-    """Give the first due time that is not decided about."""
+    """Give the first due time that is not decided about.
+
+    Raises:
+        CronNotFound: the cron was forgotten.
+    """
     seen_until_ms, _ = _row(work, trigger.key)
     return next_after(trigger.expression, seen_until_ms)
 

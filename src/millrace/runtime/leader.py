@@ -1,5 +1,6 @@
 """The leader: of all who could do a thing, the one who does it. It holds a lock, and its writes carry the lock's token."""
 
+import asyncio
 from contextlib import suppress
 
 from millrace.clock import Clock
@@ -28,6 +29,7 @@ class Leader:
     def __init__(self, store: Store, clock: Clock, owner: str) -> None:
         self._store, self._clock, self._own_name = store, clock, owner
         self._lock: Lock | None = None
+        self._tending = asyncio.Lock()  # of two who take at once, one would have the token of before
 
     @property
     def leads(self) -> bool:
@@ -50,12 +52,12 @@ class Leader:
         if self._store.chosen() is False:
             self._lock = None
             return False
-        if self._lock is not None and self._clock() < self.renew_at_ms:
-            return True
-        try:
-            self._lock = await self._store.write(self._take_or_renew)
-        except LockHeld:
-            self._lock = None
+        async with self._tending:
+            if self._lock is None or self._clock() >= self.renew_at_ms:
+                try:
+                    self._lock = await self._store.write(self._take_or_renew)
+                except LockHeld:
+                    self._lock = None
         return self._lock is not None
 
     def check(self, tx: Transaction) -> None:

@@ -8,12 +8,16 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from time import monotonic
 from typing import Any, Protocol
 
 from millrace.errors import MillraceError, StoreUnavailable
 from millrace.sql.transaction import Transaction
 
 GROUP_OPERATIONS = 1_000
+ANSWER_SECONDS = 20.0  # a commit may wait for a standby, or a machine that is gone; nobody need do so with it
+LOOK_SECONDS = 1.0
+LATE = "the store has not answered for too long, so nobody knows whether this was done; do it again, a send with the same idempotency key"
 
 
 class Operation:
@@ -70,7 +74,9 @@ class Inbox:
         self._loop = asyncio.get_running_loop()
         self._inbox: queue.SimpleQueue[list[Operation] | None] = queue.SimpleQueue()
         self._gathered: list[Operation] = []
-        self._closed = False
+        self._under_way: tuple[float, list[Operation]] | None = None
+        self._looking: asyncio.TimerHandle | None = None
+        self._closed = self._stuck = False
         self._thread = threading.Thread(target=self._write_groups, name=name, daemon=True)
         self._thread.start()
 
@@ -78,13 +84,15 @@ class Inbox:
         """Put a function in; the future has its result once that is on disk.
 
         Raises:
-            StoreUnavailable: the inbox is closed.
+            StoreUnavailable: the inbox is closed, or a commit has not come to its end for too long.
         """
-        if self._closed:
-            raise StoreUnavailable("the store is closed")
+        if self._closed or self._stuck:
+            raise StoreUnavailable("the store is closed" if self._closed else WAITS)
         future: asyncio.Future[Any] = self._loop.create_future()
         if not self._gathered:
             self._loop.call_soon(self._hand_over)
+            if self._looking is None:
+                self._looking = self._loop.call_later(LOOK_SECONDS, self._look)
         self._gathered.append(Operation(kind, fn, item, future))
         return future
 
@@ -105,7 +113,9 @@ class Inbox:
         while True:
             group, more = self._drain()
             if group:
+                self._under_way = (monotonic(), group)
                 answers, woken = self._commit(group)
+                self._under_way = None
                 try:
                     self._loop.call_soon_threadsafe(self._answer, answers, woken)
                 except RuntimeError:  # the loop was closed under us: nobody is left to be told
@@ -126,6 +136,28 @@ class Inbox:
             except queue.Empty:
                 return group, True
         return group, False
+
+    def _look(self) -> None:
+        """Answer whoever has waited for too long; as long as that commit goes on, others are refused at once."""
+        self._looking, under_way = None, self._under_way
+        if under_way is None:
+            return
+        began, group = under_way
+        if monotonic() - began >= ANSWER_SECONDS:
+            self._stuck = True
+            self._answer([(operation.future, None, StoreUnavailable(LATE)) for operation in group], set())
+            self._answer([(operation.future, None, StoreUnavailable(WAITS)) for operation in self._take_back()], set())
+        self._looking = self._loop.call_later(LOOK_SECONDS, self._look)
+
+    def _take_back(self) -> list[Operation]:
+        """Take out what the thread has not begun with."""
+        taken: list[Operation] = []
+        while not self._closed:
+            try:
+                taken += self._inbox.get_nowait() or []
+            except queue.Empty:
+                break
+        return taken
 
     def _answer(self, answers: list[Answer], woken: set[str]) -> None:
         for future, result, error in answers:

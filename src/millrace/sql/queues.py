@@ -259,7 +259,7 @@ def _into(tx: Transaction, queue_id: str) -> QueueState:
 def _take_lane(tx: Transaction, queue_id: str) -> QueueState:
     """Load a queue whose lane is let go: nothing is on its way into it, nor comes any more."""
     tx.hold(f"settings {queue_id}")
-    tx.hold(f"queue {queue_id}")
+    tx.hold_shared(f"queue {queue_id}")
     return load(tx, queue_id)
 
 
@@ -294,6 +294,7 @@ def _refuse_taken(tx: Transaction, queue: Queue) -> None:
 
 
 def _new_lane(tx: Transaction) -> int:
+    tx.hold("lanes")  # else two servers find the same one free, and again when they try again
     lane = int(tx.fetch("next_lane")[0][0])
     if lane >= MAX_LANES:
         lane = int(tx.fetch("free_lane")[0][0])

@@ -8,7 +8,7 @@ Bindings = Mapping[str, Any] | Sequence[Any]
 
 
 class RunAgain(Exception):
-    """What a transaction rests on was changed by another one: undo it and run it again."""
+    """Another transaction was in the way: undo this one and run it again. Its text says what it was, in the end."""
 
 
 class Transaction(Protocol):
@@ -88,6 +88,14 @@ class Transaction(Protocol):
 
     def hold(self, name: str) -> None:
         """Let no other transaction that holds this name go on until this one has ended."""
+        ...
+
+    def hold_shared(self, name: str) -> None:
+        """Hold a name that others share all the time, without making them wait for long behind us.
+
+        Raises:
+            RunAgain: somebody has not ended for a while.
+        """
         ...
 
     def share(self, names: Iterable[str]) -> None:

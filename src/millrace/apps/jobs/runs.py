@@ -79,10 +79,11 @@ def tell(work: Work, account_id: str, run_ids: Collection[str], changes: Mapping
     """Tell the followers of runs what became of jobs, by their ids; a run follows the latest of its jobs."""
     ids = sorted(run_ids)
     if work.tx.shares:
-        work.fetch("lock_runs", (account_id, work.tx.array(ids)))
+        work.fetch("lock_runs", {"account_id": account_id, "run_ids": work.tx.array(ids)})
     changed = [run for run in _runs(work, account_id, ids) if run.job_id in changes]
     if any(run.stage is not None for run in changed):
-        work.apply("clear_stages", (account_id, work.tx.array([run.id for run in changed])))
+        staged = work.tx.array([run.id for run in changed])
+        work.apply("clear_stages", {"account_id": account_id, "run_ids": staged})
     for run in changed:
         _put(work, account_id, _summary(run, changes[run.job_id], work.now_ms))
 
@@ -143,7 +144,8 @@ def _one(work: Work, account_id: str, run_id: str, tenant: str | None) -> _Run:
 
 
 def _runs(work: Work, account_id: str, run_ids: Collection[str]) -> list[_Run]:
-    rows: list[Row] = work.fetch("runs_with_ids", (account_id, work.tx.array(run_ids)))
+    bindings = {"account_id": account_id, "run_ids": work.tx.array(run_ids)}
+    rows: list[Row] = work.fetch("runs_with_ids", bindings)
     return [
         _Run(*row) for row in sorted(rows)
     ]  # in one order for all servers, so that none waits for another in a ring

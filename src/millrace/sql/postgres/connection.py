@@ -1,5 +1,7 @@
 """Connections: how they are opened, what they are told, and what their errors mean."""
 
+import threading
+from time import monotonic
 from typing import Any
 
 import psycopg
@@ -12,6 +14,7 @@ from millrace.sql.postgres.packing import teach
 Connection = psycopg.Connection[TupleRow]
 
 CONNECT_SECONDS = 5
+REFUSED_SECONDS = 0.25  # after a vain attempt nobody tries again for so long
 STATEMENT_MS = 30_000  # no statement of ours takes a second; one that does waits for somebody or something
 LOCK_MS = 5_000
 IDLE_IN_TRANSACTION_MS = 60_000
@@ -38,6 +41,7 @@ SETTINGS = {
     "jit": "off",
     "plan_cache_mode": "force_generic_plan",
     "synchronous_commit": "on",
+    "client_min_messages": "warning",  # one of them says that a commit is on this machine only
     "statement_timeout": str(STATEMENT_MS),
     "lock_timeout": str(LOCK_MS),
     "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
@@ -45,6 +49,43 @@ SETTINGS = {
 KEEPS_SYNCHRONY = ("on", "remote_apply")  # what a database may have chosen beyond ours
 
 RETRIED = ("40001", "40P01", "23505")  # serialization failure, deadlock, a row that another server was quicker to write
+# The connection, the right to write on it, or the columns that its statements were prepared for.
+GONE = ("08", "57P", "25006", "25P03", "25P04", "0A000")
+OURS = ("21", "22", "23", "42")  # what only a mistake in a statement brings about
+NOT_OURS = ("42501", "42P01")
+
+
+class Entrance:
+    """Opens connections to one database. After a vain attempt one thread at a time tries again, and others are refused.
+
+    Else all who wait for a machine that does not answer would wait in turn, each for as long as an attempt takes.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._trying = threading.Lock()
+        self._refusal = ""
+        self._again_at = 0.0
+
+    def open(self) -> tuple["Connection", str]:
+        """Open a connection; see `connect`."""
+        if not self._refusal:
+            return self._open()
+        if monotonic() < self._again_at or not self._trying.acquire(blocking=False):
+            raise StoreUnavailable(self._refusal)
+        try:
+            return self._open()
+        finally:
+            self._trying.release()
+
+    def _open(self) -> tuple["Connection", str]:
+        try:
+            opened = connect(self._url)
+        except StoreUnavailable as error:
+            self._refusal, self._again_at = str(error), monotonic() + REFUSED_SECONDS
+            raise
+        self._refusal = ""
+        return opened
 
 
 def connect(url: str) -> tuple[Connection, str]:
@@ -115,20 +156,71 @@ def is_worth_another_try(error: Exception) -> bool:
     return isinstance(error, psycopg.Error) and error.sqlstate in RETRIED
 
 
+def is_gone(error: Exception) -> bool:
+    """Say whether the connection was lost, or leads to a server that takes no writes; another one may be better."""
+    if not isinstance(error, psycopg.Error):
+        return False
+    return isinstance(error, psycopg.OperationalError) if error.sqlstate is None else error.sqlstate.startswith(GONE)
+
+
+def told(error: psycopg.Error) -> Exception:
+    """Give what a caller is told: that the database cannot serve him now, or that we have made a mistake.
+
+    The text of an error holds values, such as bodies, so nobody gets to see it.
+    """
+    state = error.sqlstate or ""
+    is_mistake = not state and not isinstance(error, psycopg.OperationalError)
+    if not is_mistake and (not state.startswith(OURS) or state in (*RETRIED, *NOT_OURS)):
+        return unavailable(error)
+    mistake = RuntimeError(f"PostgreSQL refused a statement ({state or type(error).__name__})")
+    return mistake.with_traceback(error.__traceback__)
+
+
 def unavailable(error: psycopg.Error) -> StoreUnavailable:
     """Make what a caller is told: no text of a statement, no host, no value."""
-    what = WHAT_TO_DO.get(error.sqlstate or "") or WHAT_TO_DO.get((error.sqlstate or "")[:2]) or "cannot be used now"
+    state = error.sqlstate or _state_in(str(error))
+    what = next((WHAT_TO_DO[part] for part in (state, state[:3], state[:2]) if part in WHAT_TO_DO), UNKNOWN_STATE)
     found = StoreUnavailable(f"the database {what} ({error.sqlstate or type(error).__name__})")
-    found.__cause__ = error
+    if error.sqlstate is None:  # the words of libpq, for the log: hosts and users, and no values
+        found.__cause__ = error
     return found
 
 
+def _state_in(text: str) -> str:
+    """Find out why no connection was made: libpq tells in words only, and several hosts one after the other."""
+    return next((state for words, state in REFUSALS if words in text), "")
+
+
+REFUSALS = (
+    ("password authentication failed", "28"),
+    ("no password supplied", "28"),
+    ("pg_hba.conf", "28"),
+    ("permission denied for database", "42501"),
+    ("too many connections", "53300"),
+    ("too many clients", "53300"),
+    ("connection slots are reserved", "53300"),
+    ("is read-only", "25006"),
+    ("server is in hot standby mode", "25006"),
+    ("the database system is", "57P"),
+    ("role ", "28"),
+    ("database ", "3D000"),
+    ("resolve host", "08"),
+    ("translate host", "08"),
+    ("refused", "08"),
+    ("No such file", "08"),
+    ("timeout", "08"),
+    ("connection", "08"),
+)
+
+UNKNOWN_STATE = "cannot be used now"
 WHAT_TO_DO = {
+    "08": "cannot be reached; check the host and the port in the URL, and that it runs",
     "25006": "is a standby or read-only; name all hosts in the URL, or promote one",
     "28": "refuses the user or the password; check the URL",
     "3D000": "does not exist; create it, or check the URL",
     "42501": "refuses what this user needs; grant it the rights that docs/operating.md lists",
     "42P01": "lacks a table; run millrace db migrate",
+    "53": "is out of resources; look at its log",
     "53100": "has no room left on its disk; make room",
     "53200": "is out of memory",
     "53300": "has too many connections; raise max_connections, or run fewer servers",

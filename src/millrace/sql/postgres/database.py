@@ -10,19 +10,18 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
-from random import random
-from time import monotonic, sleep
-from typing import Any, TypeVar, cast
+from time import monotonic
+from typing import TypeVar, cast
 
 import psycopg
 
 from millrace.clock import Clock
 from millrace.errors import MillraceError, StoreUnavailable
-from millrace.sql.groups import Answer, Inbox, Operation, run_group
-from millrace.sql.postgres.connection import is_worth_another_try, unavailable
+from millrace.sql.groups import ANSWER_SECONDS, LATE, Answer, Inbox, Operation, run_group
+from millrace.sql.postgres.connection import Entrance, is_gone, told
 from millrace.sql.postgres.cursors import Cursors
 from millrace.sql.postgres.hearing import Ear
-from millrace.sql.postgres.session import Session, run_in
+from millrace.sql.postgres.session import TRIES, Session, run_in, write_in
 from millrace.sql.postgres.transaction import PostgresTransaction
 from millrace.sql.transaction import RunAgain, Transaction
 
@@ -30,11 +29,12 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 
 POOL = 4
-TRIES = 8
-PAUSE_SECONDS = 0.002  # before a second try, by chance and at most; twice as long before each further one
 LOOK_AGAIN_SECONDS = 5.0
 UNTOLD_SECONDS = 1.0
 FAILURE_SECONDS = 2.0  # for so long a failed write speaks against the store
+CLOSE_SECONDS = 10.0  # for what is under way; then the connections are cut
+BUSY = "the store is too busy with the same things; try again"
+TROUBLE = ("53", "55P03", "57014", "58")  # of the whole database, and no fault of one statement
 
 
 class PostgresDatabase:
@@ -57,13 +57,14 @@ class PostgresDatabase:
         self._loop = asyncio.get_running_loop()
         self._failed_at = -FAILURE_SECONDS
         self._closed = False
-        cursors = Cursors()
-        self._writer = Session(url, packages, cursors)
+        cursors, entrance = Cursors(), Entrance(url)
+        self._writer, *pooled = [Session(url, packages, cursors, entrance) for _ in range(1 + POOL)]
         self._tx: PostgresTransaction | None = None
         self._pool = ThreadPoolExecutor(POOL, "millrace-pool")
+        self._sessions = [self._writer, *pooled]
         self._free: queue.LifoQueue[Session] = queue.LifoQueue()
-        for _ in range(POOL):
-            self._free.put(Session(url, packages, cursors))
+        for session in pooled:
+            self._free.put(session)
         self._ear = Ear(direct_url or url, self._tell, on_time)
         self._inbox = Inbox(self._commit_or_give_up, self._tell, "millrace-writer")
 
@@ -76,10 +77,16 @@ class PostgresDatabase:
             StoreUnavailable: it could not be committed, or nobody knows whether it was.
         """
         context = copy_context()
-        result, woken = await self._in_pool(lambda session: self._write_in(session, lambda tx: context.run(fn, tx)))
+
+        def run(tx: PostgresTransaction) -> T:
+            result = context.run(fn, tx)
+            self._ear.notify(tx)
+            return result
+
+        result, woken = await self._in_pool(lambda session: write_in(session, run))
         if woken:
             self._tell(woken)
-        return cast(T, result)
+        return result
 
     async def write_checked(self, fn: Callable[[Transaction], T]) -> T:
         """Like `write` in the current group commit, for functions that refuse before their first change."""
@@ -116,14 +123,15 @@ class PostgresDatabase:
         self._ear.listen_for(names)
 
     async def close(self) -> None:
-        """Finish what is under way and let go of the connections."""
+        """Finish what is under way, within ten seconds, and let go of the connections."""
         self._closed = True
+        cutting = self._loop.call_later(CLOSE_SECONDS, self._cut)
         await self._inbox.close()
         await self._loop.run_in_executor(None, self._ear.close)
-        self._pool.shutdown()
-        self._writer.close()
-        while not self._free.empty():
-            self._free.get().close()
+        await self._loop.run_in_executor(None, self._pool.shutdown)
+        cutting.cancel()
+        for session in self._sessions:
+            session.close()
 
     @property
     def tx(self) -> Transaction:
@@ -142,10 +150,16 @@ class PostgresDatabase:
 
     def told(self, error: Exception) -> Exception:
         """Give what a caller is told of an error of his function."""
-        return unavailable(error) if isinstance(error, psycopg.Error) else error
+        if isinstance(error, RunAgain):
+            return StoreUnavailable(BUSY)
+        return told(error) if isinstance(error, psycopg.Error) else error
 
     def _tell(self, woken: set[str]) -> None:
         self.on_commit(woken)  # which is set later than this is made
+
+    def _cut(self) -> None:
+        for session in self._sessions:
+            session.cut()
 
     async def _in_pool(self, act: Callable[[Session], T]) -> T:
         if self._closed:
@@ -155,88 +169,44 @@ class PostgresDatabase:
             session = self._free.get()
             try:
                 return act(session)
-            except psycopg.Error as error:
-                if not is_refusal(error):
-                    session.give_up()
-                raise unavailable(error) from error
+            except (psycopg.Error, RunAgain) as error:
+                raise self.told(error) from error.__cause__
             finally:
                 self._free.put(session)
 
-        return await self._loop.run_in_executor(self._pool, run)
-
-    def _write_in(self, session: Session, fn: Callable[[Transaction], Any]) -> tuple[Any, set[str]]:
-        for tried in range(1, TRIES + 1):
-            try:
-                with session.transaction() as tx:
-                    result = fn(tx)
-                    self._ear.notify(tx)
-                return result, set(tx.woken)
-            except RunAgain:
-                if tried == TRIES:
-                    raise StoreUnavailable("the store is too busy with the same things; try again") from None
-            except psycopg.Error as error:
-                if tried == TRIES or not is_worth_another_try(error):
-                    raise
-            sleep(random() * PAUSE_SECONDS * 2**tried)  # else those who were in each other's way would be so again
-        raise AssertionError
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await self._loop.run_in_executor(self._pool, run)
+        except TimeoutError:
+            raise StoreUnavailable(LATE) from None
 
     def _commit_or_give_up(self, group: list[Operation]) -> tuple[list[Answer], set[str]]:
         woken: set[str] = set()
-        try:
-            return self._commit(group, woken), woken
-        except Exception as error:  # noqa: BLE001 - a caller must not wait for ever, nor the next group
-            return self._give_up(group, error), woken
+        return self._commit(group, woken), woken
 
     def _commit(self, group: list[Operation], woken: set[str]) -> list[Answer]:
-        """Commit a group; when it fails for what one of them did, each by itself, twice if another server was in the way."""
-        for tried in range(1, TRIES + 1):
-            try:
-                answers = self._run(group)
-            except Exception as error:  # noqa: BLE001 - it is told to the caller whose work it was
-                is_another_try = isinstance(error, RunAgain) or is_worth_another_try(error)
-                if isinstance(error, StoreUnavailable) or is_lost(error):
-                    return self._give_up(group, error)
-                if len(group) > 1:
-                    return [answer for operation in group for answer in self._commit([operation], woken)]
-                if is_another_try and tried < TRIES:
-                    sleep(random() * PAUSE_SECONDS * 2**tried)
-                    continue
-                if isinstance(error, psycopg.Error | RunAgain):
-                    return self._give_up(group, error)
-                return [(group[0].future, None, error)]
-            assert self._tx is not None
-            woken |= self._tx.woken
-            return answers
-        raise AssertionError
+        """Commit a group; when it fails for what one of them did, each by itself. A caller must not wait for ever."""
+        try:
+            answers, changed = write_in(self._writer, lambda tx: self._run(tx, group), TRIES if len(group) == 1 else 1)
+        except Exception as error:  # noqa: BLE001 - it is told to the caller whose work it was
+            if len(group) > 1 and _speaks_of_one(error):
+                return [answer for operation in group for answer in self._commit([operation], woken)]
+            reason = self.told(error)
+            if isinstance(reason, StoreUnavailable):
+                self._failed_at = monotonic()
+            return [(operation.future, None, reason) for operation in group]
+        woken |= changed
+        return answers
 
-    def _run(self, group: list[Operation]) -> list[Answer]:
-        with self._writer.transaction() as tx:
-            self._tx = tx
-            answers = run_group(self, group)
-            self._ear.notify(tx)
-            return answers
-
-    def _give_up(self, group: list[Operation], error: Exception) -> list[Answer]:
-        self._failed_at = monotonic()
-        if isinstance(error, psycopg.Error):
-            self._writer.give_up()
-        told = error if isinstance(error, StoreUnavailable) else _why(error)
-        return [(operation.future, None, told) for operation in group]
+    def _run(self, tx: PostgresTransaction, group: list[Operation]) -> list[Answer]:
+        self._tx = tx
+        answers = run_group(self, group)
+        self._ear.notify(tx)
+        return answers
 
 
-def is_lost(error: Exception) -> bool:
-    """Say whether the connection, or the right to write on it, is gone: to try again at once would help nobody."""
-    return isinstance(error, psycopg.OperationalError) and not is_worth_another_try(error)
-
-
-def is_refusal(error: psycopg.Error) -> bool:
-    """Say whether the database is well and refused one statement."""
-    return not isinstance(error, psycopg.OperationalError) and (error.sqlstate or "") != "25006"
-
-
-def _why(error: Exception) -> StoreUnavailable:
+def _speaks_of_one(error: Exception) -> bool:
+    """Say whether the others of a group may well be served: none is, while the database itself is in trouble."""
     if isinstance(error, psycopg.Error):
-        return unavailable(error)
-    why = StoreUnavailable(f"the store cannot be used now: {type(error).__name__}")
-    why.__cause__ = error
-    return why
+        return not is_gone(error) and not (error.sqlstate or "").startswith(TROUBLE)
+    return not isinstance(error, StoreUnavailable)

@@ -34,29 +34,23 @@ async def borrow(connection: object, threads: Executor, fn: Callable[[Run], T]) 
         InvalidInput: no connection of a driver that is known, or none that has a transaction.
     """
     loop = asyncio.get_running_loop()
+    way: _Straight | _Crossing
     if kind_of(connection) in SYNCHRONOUS:
-        run: Run = await loop.run_in_executor(threads, runner, connection)
-        stop = _go_on
+        way = _Straight(connection)
     else:
-        crossing = _Crossing(await _async_runner(connection), loop)
-        run, stop = crossing.run, crossing.stop
-    work = loop.run_in_executor(threads, copy_context().run, fn, run)
+        way = _Crossing(await _async_runner(connection), loop)
+    work = loop.run_in_executor(threads, copy_context().run, fn, way.run)
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
-        stop()
+        way.stop()
         await asyncio.wait([work])
         work.cancelled() or work.exception()  # it is told to nobody any more
-        await asyncio.shield(loop.run_in_executor(threads, _spoil, run))
+        await asyncio.shield(loop.run_in_executor(threads, _spoil, way.run))
         raise
 
 
-def runner(connection: Any) -> Run:
-    """Give what runs a statement on a synchronous connection.
-
-    Raises:
-        InvalidInput: no such connection, or none that has a transaction.
-    """
+def _runner(connection: Any) -> Run:
     kind = kind_of(connection)
     if kind in SESSIONS:
         connection, kind = connection.connection(), "sqlalchemy.Connection"
@@ -91,6 +85,23 @@ def kind_of(connection: object) -> str:
     """Name the class that is known among those of the connection, by package and name; empty for none."""
     names = [f"{one.__module__.partition('.')[0]}.{one.__qualname__}" for one in type(connection).__mro__]
     return next((name for name in names if name in ASYNCHRONOUS or name in SYNCHRONOUS), "")
+
+
+class _Straight:
+    """Statements of a thread on a connection that needs no event loop; it is used on that thread only."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._run: Run | None = None
+
+    def run(self, text: str, values: Sequence[Any]) -> list[Row]:
+        """Run a statement and give its rows."""
+        if self._run is None:
+            self._run = _runner(self._connection)
+        return self._run(text, values)
+
+    def stop(self) -> None:
+        """Let it finish: nothing can cancel its statement."""
 
 
 class _Crossing:
@@ -144,10 +155,6 @@ def _spoil(run: Run) -> None:
     """Let the transaction fail, unless it has failed already."""
     with suppress(Exception):
         run(SPOIL, ())
-
-
-def _go_on() -> None:
-    """Let a synchronous connection finish: nothing can cancel its statement."""
 
 
 def _refuse_autocommit(connection: Any) -> None:

@@ -6,13 +6,16 @@ from functools import cache
 from typing import Any
 
 import msgspec
+import psycopg
 
 from millrace.sql.lanes import keys_of_lane
-from millrace.sql.postgres.connection import Connection
+from millrace.sql.postgres.connection import LOCK_MS, Connection
 from millrace.sql.postgres.cursors import Cursors
 from millrace.sql.postgres.packing import ELEMENTS, INT8, TEXT, Packed, pack
 from millrace.sql.statements import load_statements
-from millrace.sql.transaction import Bindings, Row
+from millrace.sql.transaction import Bindings, Row, RunAgain
+
+SHARED_LOCK_MS = 250  # whoever comes meanwhile waits behind us, and with him all sends of his server
 
 COMMENT = re.compile(r"--[^\n]*")
 NAME = re.compile(r"(?<!:):([a-z_][a-z0-9_]*)")
@@ -168,6 +171,14 @@ class PostgresTransaction:
         if name not in self._held:
             self._held.add(name)
             self.apply("hold", (name,))
+
+    def hold_shared(self, name: str) -> None:
+        self.run(f"set local lock_timeout = {SHARED_LOCK_MS}")
+        try:
+            self.hold(name)
+        except psycopg.errors.LockNotAvailable:
+            raise RunAgain("a transaction that sends to this queue was left open") from None
+        self.run(f"set local lock_timeout = {LOCK_MS}")
 
     def share(self, names: Iterable[str]) -> None:
         wanted = [name for name in names if name not in self._held and name not in self._shared]

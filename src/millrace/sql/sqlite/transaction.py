@@ -99,6 +99,9 @@ class SqliteTransaction:
     def hold(self, name: str) -> None:
         """Do nothing: the one writer runs one transaction at a time."""
 
+    def hold_shared(self, name: str) -> None:
+        """Do nothing, for the same reason."""
+
     def share(self, names: Iterable[str]) -> None:
         """Do nothing, for the same reason."""
 

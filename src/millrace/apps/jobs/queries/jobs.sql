@@ -1,3 +1,6 @@
+-- PostgreSQL plans a statement once, perhaps while the tables are empty. `lane + 0` and `account_id || ''` leave it no
+-- index but that of the key.
+
 -- name: run_tenant
 select tenant_id from runs where account_id = :account_id and id = :id
 
@@ -41,7 +44,7 @@ select
         else 'failed'
     end
 from jobs_rows j
-where j.account_id = :account_id and j.id = :id
+where j.account_id || '' = :account_id and j.id = :id
 
 -- name: set_run_result
 update runs
@@ -115,7 +118,7 @@ from (
     ) j
     left join messages m
         on m.key = j.message_key and m.id = j.id
-        and m.lane = (select lane from queues where account_id = :account_id and name = 'jobs')
+        and m.lane + 0 = (select lane from queues where account_id = :account_id and name = 'jobs')
 ) counted
 group by status
 
@@ -124,6 +127,6 @@ group by status
 select j.id
 from jobs_rows j left join messages m
     on m.key = j.message_key and m.id = j.id
-    and m.lane = (select lane from queues where account_id = :account_id and name = 'jobs')
+    and m.lane + 0 = (select lane from queues where account_id = :account_id and name = 'jobs')
 where j.account_id = :account_id and j.outcome is null and m.key is null
 limit :limit

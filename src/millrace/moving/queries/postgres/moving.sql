@@ -55,3 +55,6 @@ alter table audit enable trigger audit_is_not_emptied
 
 -- name: drop_moving
 drop table if exists moving
+
+-- name: hold_for_copy
+select pg_advisory_lock(7811, 3)

@@ -19,3 +19,6 @@ delete from places where queue_id = :queue_id and ends_at_ms <= :now_ms
 
 -- name: sweep_places
 delete from places where ends_at_ms <= :now_ms returning 1
+
+-- name: any_place_ended
+select 1 from places where ends_at_ms <= :now_ms limit 1

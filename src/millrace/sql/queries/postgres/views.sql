@@ -18,20 +18,25 @@ where q.account_id = :account_id and :now_ms::bigint > 0 and :most_bytes::bigint
 limit :limit
 
 -- name: view_messages
-select id, queue, status, attempts, sent_at_ms, visible_at_ms, content_type, body, reason, bytes
+-- Bodies are read of those rows only that are given.
+select
+    m.id, seen.queue,
+    case
+        when m.visible_at_ms <= :now_ms then 'ready'
+        when m.receipt is not null and m.lease_ends_at_ms > :now_ms then 'leased'
+        else 'scheduled'
+    end,
+    m.attempts, m.sent_at_ms, m.visible_at_ms, m.content_type,
+    case when m.content_type in ('json', 'text') then m.body end, m.reason, seen.bytes
 from (
-    select
-        m.id, q.name as queue,
-        case
-            when m.visible_at_ms <= :now_ms then 'ready'
-            when m.receipt is not null and m.lease_ends_at_ms > :now_ms then 'leased'
-            else 'scheduled'
-        end as status,
-        m.attempts, m.sent_at_ms, m.visible_at_ms, m.content_type,
-        case when m.content_type in ('json', 'text') then m.body end as body, m.reason,
-        sum(length(m.body)) over (order by m.key rows unbounded preceding)::bigint as bytes, length(m.body) as size
-    from queues q join messages m on m.lane = q.lane
-    where q.account_id = :account_id
+    select key, queue, size, sum(size) over (order by key rows unbounded preceding)::bigint as bytes
+    from (
+        select m.key, q.name as queue, length(m.body) as size
+        from queues q join messages m on m.lane = q.lane
+        where q.account_id = :account_id
+    ) sized
 ) seen
-where bytes - size <= :most_bytes
+join messages m on m.key = seen.key
+where seen.bytes - seen.size <= :most_bytes
+order by seen.key
 limit :limit

@@ -1,3 +1,6 @@
+-- PostgreSQL plans a statement once, perhaps while the tables are empty. `lane + 0` and `account_id || ''` leave it no
+-- index but that of the key.
+
 -- name: known_jobs
 -- The `|| ''` keeps the planner from reading all jobs of the account instead.
 select id from jobs_rows where id = any(:ids::text[]) and account_id || '' = :account_id
@@ -10,7 +13,7 @@ select
     m.key, m.receipt, m.lease_ends_at_ms, m.visible_at_ms, m.is_last, m.attempts
 from jobs_rows j left join messages m
     on m.key = j.message_key and m.id = j.id
-    and m.lane = (select lane from queues where account_id = :account_id and name = 'jobs')
+    and m.lane + 0 = (select lane from queues where account_id = :account_id and name = 'jobs')
 where j.id = any(:ids::text[]) and j.account_id || '' = :account_id
 
 -- name: lock_messages_of_jobs
@@ -30,7 +33,7 @@ from jobs_rows j cross join lateral (
     from messages
     where
         key = j.message_key and id = j.id
-        and lane = (select lane from queues where account_id = :account_id and name = 'jobs')
+        and lane + 0 = (select lane from queues where account_id = :account_id and name = 'jobs')
         and visible_at_ms <= :now_ms and not (is_last and receipt is not null)
     for update skip locked
 ) m
@@ -52,7 +55,7 @@ from (
     from messages
     where
         key = j.message_key and id = j.id
-        and lane = (select lane from queues where account_id = :account_id and name = 'jobs')
+        and lane + 0 = (select lane from queues where account_id = :account_id and name = 'jobs')
         and visible_at_ms <= :now_ms and not (is_last and receipt is not null)
     for update skip locked
 ) m
@@ -78,15 +81,19 @@ from json_array_elements(:jobs::json) one (value)
 where jobs_rows.id = one.value ->> 0
 
 -- name: runs_with_ids
+-- An `id = any(…)` would be a filter over all runs of the account, since that leaves the rows in order.
 select id, tenant_id, r2_key, job_id, stage, text_bytes, object_bytes, created_at_ms
-from runs
-where account_id = :account_id and id = any(:run_ids::text[])
+from unnest(:run_ids::text[]) wanted (run_id) join runs on account_id = :account_id and id = wanted.run_id
 
 -- name: lock_runs
 -- Whoever tells of a run sees its latest job, and tells before the next one is noted. Always in the same order.
-select 1 from runs where account_id = :account_id and id = any(:run_ids::text[]) order by id for update
+select 1
+from unnest(:run_ids::text[]) wanted (run_id) join runs on account_id = :account_id and id = wanted.run_id
+order by id
+for update of runs
 
 -- name: clear_stages
 update runs
 set stage = null
-where account_id = :account_id and id = any(:run_ids::text[])
+from unnest(:run_ids::text[]) wanted (run_id)
+where account_id = :account_id and id = wanted.run_id

@@ -1,3 +1,6 @@
+-- PostgreSQL plans a statement once, perhaps while the tables are empty. `lane + 0` and `account_id || ''` leave it no
+-- index but that of the key.
+
 -- name: view_jobs
 -- The same conditions as in the statement job_counts.
 select id, run_id, tenant_id, r2_key, status, attempts, error, created_at_ms, updated_at_ms, bytes
@@ -23,7 +26,7 @@ from (
     cross join lateral (select octet_length(j.r2_key) + coalesce(octet_length(j.error), 0) as bytes) size
     left join messages m
         on m.key = j.message_key and m.id = j.id
-        and m.lane = (select lane from queues where account_id = :account_id and name = 'jobs')
+        and m.lane + 0 = (select lane from queues where account_id = :account_id and name = 'jobs')
     where j.account_id = :account_id
 ) seen
 where bytes - size <= :most_bytes
