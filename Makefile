@@ -23,7 +23,7 @@ demo: $(READY)
 	@$(BIN)/python -m examples.demo
 
 test: $(TOOLS) $(POSTGRES)
-	$(BIN)/python -m pytest -n 3 tests
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 tests
 
 # What takes longer, or needs more than Python: a browser named chromium.
 soak: $(TOOLS) $(POSTGRES)

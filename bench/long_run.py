@@ -14,7 +14,7 @@ from psycopg.rows import TupleRow
 from scripts.cluster import Cluster, clusters_folder
 
 from bench.cost import database_cpu_seconds
-from bench.curve import Line, draw
+from bench.curve import Panel, draw
 from bench.store import Rig
 from millrace.clock import wall_ms
 from millrace.sql.postgres.preparing import prepare
@@ -75,18 +75,15 @@ def measure(arguments: Sequence[str]) -> None:
         runs.append(Run(f"behind a backlog of {asked.backlog:,}", backlog=asked.backlog))
     samples = [_measure(run, 60 * asked.minutes) for run in runs]
     if asked.picture:
-        lines = [
-            Line(run.name, [(one.at_seconds, one.per_second) for one in found])
-            for run, found in zip(runs, samples, strict=True)
-        ]
-        held = (60 * asked.minutes * HELD[0], 60 * asked.minutes * HELD[1]) if asked.held_snapshot else None
-        asked.picture.write_text(draw(lines, "messages a second, sent and received", held))
+        asked.picture.write_text(_picture(runs, samples, 60 * asked.minutes))
 
 
-def ratio_of_quarters(samples: Sequence[Sample]) -> float:
-    """Give the rate of the last quarter as a ratio of that of the first."""
-    quarter = max(1, len(samples) // 4)
-    return _mean(samples[-quarter:]) / _mean(samples[:quarter])
+def _picture(runs: Sequence[Run], samples: Sequence[Sequence[Sample]], seconds: float) -> str:
+    rates = [[(one.at_seconds, one.per_second) for one in found] for found in samples]
+    costs = [[(one.at_seconds, one.server_us + one.database_us) for one in found] for found in samples]
+    panels = (Panel("messages a second", rates), Panel("CPU of a message, server and database, in microseconds", costs))
+    held = (HELD[0] * seconds, HELD[1] * seconds) if any(run.holds for run in runs) else None
+    return draw([run.name for run in runs], panels, held)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -106,14 +103,21 @@ def _measure(run: Run, seconds: float) -> list[Sample]:
             f"{run.name}\n{'s':>6} {'a second':>9} {'heap MB':>8} {'indexes':>8} {'changes':>8} {'dead':>10} {'vacuums':>8}"
         )
         samples = asyncio.run(_run(cluster, url, run, seconds))
-        quarter = max(1, len(samples) // 4)
-        print(f"last quarter against the first: {ratio_of_quarters(samples):.2f}")
-        if run.holds:
-            held = [one for one in samples if HELD[0] * seconds < one.at_seconds <= HELD[1] * seconds]
-            print(
-                f"while the snapshot was held against the first quarter: {_mean(held) / _mean(samples[:quarter]):.2f}"
-            )
+        _print_ratios(run, samples, seconds)
         return samples
+
+
+def _print_ratios(run: Run, samples: Sequence[Sample], seconds: float) -> None:
+    quarter = max(1, len(samples) // 4)
+    parts = {"last quarter": samples[-quarter:]}
+    if run.holds:
+        parts["while the snapshot was held"] = [
+            one for one in samples if HELD[0] * seconds < one.at_seconds - SAMPLE_SECONDS / 2 <= HELD[1] * seconds
+        ]
+    for name, part in parts.items():
+        rate = _mean(part) / _mean(samples[:quarter])
+        cost = _mean_us(part) / _mean_us(samples[:quarter])
+        print(f"{name}, against the first quarter: {rate:.2f} of the messages, {cost:.2f} of the CPU of each")
 
 
 async def _run(cluster: Cluster, url: str, run: Run, seconds: float) -> list[Sample]:
@@ -207,6 +211,11 @@ def _snapshot(url: str) -> Iterator[None]:
 
 def _mean(samples: Sequence[Sample]) -> float:
     return sum(one.per_second for one in samples) / len(samples)
+
+
+def _mean_us(samples: Sequence[Sample]) -> float:
+    spent = sum((one.server_us + one.database_us) * one.per_second for one in samples)
+    return spent / sum(one.per_second for one in samples)
 
 
 def _print(one: Sample) -> None:

@@ -112,6 +112,7 @@ def _tell_the_end(ended: Running) -> None:
 def _end(running: dict[int, Running]) -> None:
     for each in running.values():
         os.kill(each.pid, signal.SIGKILL)
+        os.waitpid(each.pid, 0)
 
 
 def _become(request: Request) -> None:

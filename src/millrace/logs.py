@@ -9,17 +9,21 @@ import logging
 import queue
 import threading
 import traceback
+from time import monotonic
 from typing import Any, BinaryIO
 
 import msgspec
 
 from millrace.clock import Clock, iso_milliseconds
+from millrace.errors import StoreUnavailable
 from millrace.telemetry import Telemetry
 
 FLUSH_SECONDS = 0.05
 FLUSH_LINES = 500
 WAITING_BYTES = 8 * 1024 * 1024
 CLOSE_SECONDS = 2.0
+SELDOM = "store.failed"  # while a database is away, every request and every step would write its line
+SELDOM_SECONDS = 1.0
 
 LINES: dict[str, tuple[str, str]] = {
     "event.queued": ("info", "Event queued successfully"),
@@ -89,7 +93,7 @@ class LogLines:
     """A subscriber that writes the events of `LINES` to a byte stream, from a thread of its own.
 
     A reader that stalls must not stall the server: past 8 MiB lines are dropped and counted, and a stream that is
-    gone is written to no more.
+    gone is written to no more. Of `store.failed` there is one a second, with the number of those left out before it.
     """
 
     def __init__(self, stream: BinaryIO, clock: Clock) -> None:
@@ -97,13 +101,20 @@ class LogLines:
         self._lines: list[bytes] = []
         self._flush_at: asyncio.TimerHandle | None = None
         self._chunks: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._waiting_bytes = self._dropped = 0
+        self._waiting_bytes = self._dropped = self._left_out = 0
+        self._seldom_at = -SELDOM_SECONDS
         self._home = threading.get_ident()
         self._thread = threading.Thread(target=self._write, name="millrace-log", daemon=True)
         self._thread.start()
 
     def __call__(self, name: str, fields: dict[str, Any]) -> None:
         """Write the event's line, within 50 ms; from another thread, since the loop may be blocked, at once."""
+        if name == SELDOM:
+            if monotonic() - self._seldom_at < SELDOM_SECONDS:
+                self._left_out += 1
+                return
+            fields = {**fields, "left_out": self._left_out} if self._left_out else fields
+            self._seldom_at, self._left_out = monotonic(), 0
         line = line_of(name, fields, self._clock)
         if threading.get_ident() != self._home:
             self._chunks.put(line)
@@ -159,6 +170,8 @@ def line_of(name: str, fields: dict[str, Any], clock: Clock) -> bytes:
 def _shown(value: object) -> Any:
     if isinstance(value, str):
         return value if value.isascii() else value.encode("utf-8", "replace").decode()
+    if isinstance(value, StoreUnavailable):  # what the store is made of says the rest, and no line of ours
+        return f"{value}: {value.__cause__}" if value.__cause__ else str(value)
     if isinstance(value, BaseException):
         return "".join(traceback.format_exception(value)).encode("utf-8", "replace").decode()
     try:

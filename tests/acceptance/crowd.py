@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from tests.support import Server
 
-PROGRAM = '''
+PROGRAM = """
 import asyncio, os, time
 from pathlib import Path
 
@@ -25,12 +25,12 @@ def note(*words):
 
 
 async def work(batch, env):
-    for message in batch:
+    for message in batch.messages:
         note("begin", batch.queue, os.getpid(), message.body)
     await asyncio.sleep(0.03)
     while NOTES.with_name("held").exists():
         await asyncio.sleep(0.02)
-    for message in batch:
+    for message in batch.messages:
         note("end", batch.queue, os.getpid(), message.body)
 
 
@@ -55,7 +55,7 @@ app = App(
     crons=(Cron(name="tick", expression="0 0 29 2 *", act=tick),),
     workflows={"count": count},
 )
-'''
+"""
 SHOWN_KEY = re.compile(r"shown this once:\n\n    (\S+)")
 
 

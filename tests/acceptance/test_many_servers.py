@@ -1,9 +1,10 @@
 """Several servers on one PostgreSQL database: what one does counts for all, and what one misses another one does."""
 
+import asyncio
 import http.client
-import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,19 @@ from typing import Any
 import psycopg
 import pytest
 
+from millrace.apps.jobs.app import SCHEMA as JOBS
+from millrace.errors import Fenced
+from millrace.runtime.leader import Leader
+from millrace.sql.postgres.preparing import prepare
+from millrace.sql.schemas import Schema, migrations
+from millrace.sql.stores import postgres_store
+from millrace.testing import ManualClock
 from tests.acceptance.crowd import SHOWN_KEY, Crowd, most_at_once, wait_for
-from tests.clusters import fresh_database
+from tests.clusters import emptied_database, fresh_database, template_database
 from tests.support import Server
 
 TOKEN = "sk_live_the-token-of-the-environment"
+MASTER_KEY = "11" * 32
 SOON_SECONDS = 1.5  # "within a second", with time for the test itself
 LEADER = """
 select p.pid
@@ -61,6 +70,12 @@ def consumer(roles: Crowd, api: Server) -> Server:
     return roles.server("--role", "consumer")
 
 
+@pytest.fixture(scope="module")
+def late(roles: Crowd, api: Server, consumer: Server) -> Server:
+    """A server that comes to them with another ADMIN_TOKEN, and a master key."""
+    return roles.server("--role", "api", app=False, key="sk_live_another-token", MASTER_KEY=MASTER_KEY)
+
+
 @pytest.fixture
 def first(pair: list[Server]) -> Server:
     return pair[0]
@@ -87,7 +102,8 @@ def queue_id_of(server: Server, name: str) -> str:
 
 def ask(url: str, statement: str) -> list[tuple[Any, ...]]:
     with psycopg.connect(url, autocommit=True) as connection:
-        return connection.execute(statement).fetchall()
+        cursor = connection.execute(statement)
+        return cursor.fetchall() if cursor.description is not None else []
 
 
 def event_of(stream: http.client.HTTPResponse) -> bytes:
@@ -96,6 +112,18 @@ def event_of(stream: http.client.HTTPResponse) -> bytes:
     while lines[-1].strip():
         lines.append(stream.readline())
     return b"".join(lines)
+
+
+def make_due(url: str, *, minutes: str) -> None:
+    """Let the cron be due now, and again with each minute; each call has its own word for all minutes."""
+    ask(url, f"update crons set expression = '{minutes} * * * *', seen_until_ms = seen_until_ms - 120000")
+
+
+def is_refused(server: Server, sentence: str) -> bool:
+    """Wait for the end of a server that could not start, and say whether it gave this reason."""
+    code = server.process.wait(20)
+    wait_for(lambda: "millrace: " in server.text)
+    return code == 1 and sentence in server.text
 
 
 def ended(crowd: Crowd, queue: str) -> list[str]:
@@ -113,21 +141,21 @@ def test_of_servers_that_start_together_on_an_empty_database_one_makes_the_key(p
 def test_a_pull_that_waits_at_one_server_is_woken_by_a_send_to_the_other(first: Server, second: Server) -> None:
     queue_id = first.create_queue("waited-for", consumer={"type": "http_pull"})
     seconds = []
-    for number in range(10):
-        pulled: list[Any] = []
-        waiting = threading.Thread(target=lambda: pulled.extend(pull(second, queue_id, wait_seconds=8)))
-        waiting.start()
-        time.sleep(0.1 * (number % 2))  # the other half are sent while the pull begins to wait
-        began = time.monotonic()
-        send(first, queue_id, "here")
-        waiting.join()
-        seconds.append(time.monotonic() - began)
-        assert [message["body"] for message in pulled] == ["here"]
+    with ThreadPoolExecutor(1) as threads:
+        for number in range(10):
+            waiting = threads.submit(pull, second, queue_id, wait_seconds=8)
+            time.sleep(0.1 * (number % 2))  # the other half are sent while the pull begins to wait
+            began = time.monotonic()
+            send(first, queue_id, "here")
+            assert [message["body"] for message in waiting.result()] == ["here"]
+            seconds.append(time.monotonic() - began)
 
     assert max(seconds) < SOON_SECONDS
 
 
-def test_a_limit_of_concurrency_counts_over_all_servers_and_each_gets_its_share(crowd: Crowd, pair: list[Server]) -> None:
+def test_a_limit_of_concurrency_counts_over_all_servers_and_each_gets_its_share(
+    crowd: Crowd, pair: list[Server]
+) -> None:
     bodies = [f"m{number}" for number in range(40)]
 
     send(pair[0], queue_id_of(pair[0], "pairs"), *bodies)
@@ -157,7 +185,9 @@ def test_a_pause_and_its_end_are_seen_on_the_other_server_within_a_second(
     first.v4("PATCH", f"/queues/{queue_id}", {"settings": {"delivery_paused": False}})
 
     began = time.monotonic()
-    pulled = wait_for(lambda: second.v4("POST", f"/queues/{queue_id}/messages/pull", {"wait_seconds": 5}).json["result"])
+    pulled = wait_for(
+        lambda: second.v4("POST", f"/queues/{queue_id}/messages/pull", {"wait_seconds": 5}).json["result"]
+    )
 
     assert refused.code == 10252
     assert [message["body"] for message in pulled["messages"]] == ["later"]
@@ -202,9 +232,9 @@ def test_who_follows_a_run_at_one_server_sees_what_another_one_does(first: Serve
     event_of(answer)
 
     began = time.monotonic()
-    assert first.call("POST", f"/runs/{run_id}", {"status": "reading"}).status == 200
+    assert first.call("POST", f"/runs/{run_id}", {"text": "abc"}).status == 200
 
-    assert b"reading" in event_of(answer)
+    assert b'"textBytes":3' in event_of(answer)
     assert time.monotonic() - began < SOON_SECONDS
     line.close()
 
@@ -236,8 +266,118 @@ def test_what_only_consumers_run_is_led_by_a_server_that_knows_nothing_of_it(
 ) -> None:
     [cron] = api.call("GET", "/api/crons").json["crons"]
 
-    ask(roles.url, "update crons set expression = '* * * * *', seen_until_ms = seen_until_ms - 120000")
+    make_due(roles.url, minutes="*")
     wait_for(lambda: roles.calls("tick"), 5)
 
     assert cron["program"] == "tick"
     assert not any(line["level"] == "error" for line in api.log_lines())
+
+
+async def test_a_leader_whose_connection_was_cut_is_fenced_once_another_one_leads() -> None:
+    clock = ManualClock()
+    with emptied_database(template_database("engine", prepare)) as url:
+        stores = [postgres_store(url, clock) for _ in range(2)]
+        old, new = (Leader(store, clock, "server") for store in stores)
+        while not await old.tend():  # noqa: ASYNC110 - nothing tells that one was chosen
+            await asyncio.sleep(0.01)
+
+        while not await new.tend():
+            ask(url, f"select pg_terminate_backend(pid) from ({LEADER}) as holder")
+            await asyncio.sleep(0.02)
+
+        with pytest.raises(Fenced):
+            await stores[0].write(old.check)
+        await stores[1].write(new.check)
+        for store in stores:
+            await store.close()
+
+
+def test_a_cut_of_the_leaders_connection_neither_loses_nor_doubles_a_run(crowd: Crowd, pair: list[Server]) -> None:
+    before = len(crowd.calls("tick"))
+    ask(crowd.url, f"select pg_terminate_backend(pid) from ({LEADER}) as holder")
+
+    make_due(crowd.url, minutes="*")
+    wait_for(lambda: len(crowd.calls("tick")) > before)
+    time.sleep(0.5)
+
+    [(runs,)] = ask(crowd.url, "select count(*) from cron_runs")
+    assert len([call for call in crowd.calls("tick") if call.what == "begin"]) == runs
+
+
+def test_times_are_the_databases_on_a_server_whose_clock_is_an_hour_off(
+    crowd: Crowd, first: Server, shifted_clock: Path
+) -> None:
+    shift = crowd.folder / "shift"
+    shift.write_text("3600")
+    shifted = crowd.server(app=False, LD_PRELOAD=str(shifted_clock), SHIFTED_CLOCK_FILE=str(shift))
+    shifted.key = first.key
+    queue_id = first.create_queue("timely", consumer={"type": "http_pull", "settings": {"visibility_timeout_ms": 600}})
+
+    began = time.monotonic()
+    send(shifted, queue_id, "delayed", delay_seconds=1)
+    early = pull(first, queue_id)
+    [pulled] = pull(first, queue_id, wait_seconds=5)
+    due_after = time.monotonic() - began
+    early += pull(shifted, queue_id)
+    [again] = pull(shifted, queue_id, wait_seconds=5)
+
+    assert not early
+    assert 0.95 < due_after < 1 + SOON_SECONDS
+    assert 0.55 < time.monotonic() - began - due_after < SOON_SECONDS
+    assert abs(pulled["timestamp_ms"] / 1000 - time.time()) < 10
+    assert (again["id"], again["attempts"]) == (pulled["id"], 2)
+
+
+def test_a_secret_needs_a_master_key_that_other_servers_can_have_too(first: Server) -> None:
+    refused = first.call("PUT", "/api/secrets/TOKEN", {"value": "x"})
+
+    assert (refused.status, "MASTER_KEY is not set" in refused.json["error"]["message"]) == (409, True)
+
+
+def test_the_admin_token_of_the_server_that_started_last_counts_and_both_say_so(
+    api: Server, consumer: Server, late: Server
+) -> None:
+    api.wait_for_text("ADMIN_TOKEN of this server was replaced", SOON_SECONDS)
+
+    assert "ADMIN_TOKEN takes the place of another one" in late.text
+    assert [api.v4("GET", "/queues", key=key).status for key in (TOKEN, late.key)] == [401, 200]
+
+
+def test_a_server_that_lacks_the_master_key_of_the_others_does_not_start(roles: Crowd, late: Server) -> None:
+    assert late.call("PUT", "/api/secrets/API_TOKEN", {"value": "x"}).status == 200
+
+    assert is_refused(roles.server(wait=False), "set MASTER_KEY to that key")
+
+
+def test_when_the_leader_is_killed_another_server_leads_within_two_seconds(
+    roles: Crowd, api: Server, consumer: Server, late: Server
+) -> None:
+    before = len(roles.calls("tick"))
+    api.kill()
+    killed = time.monotonic()
+
+    make_due(roles.url, minutes="*/1")
+    wait_for(lambda: len(roles.calls("tick")) > before)
+
+    assert time.monotonic() - killed < 2 + SOON_SECONDS
+
+
+def test_servers_go_on_while_a_newer_schema_comes_and_an_older_program_does_not_start(
+    roles: Crowd, late: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    present = migrations(JOBS, "postgres")
+    folder = tmp_path / "newer_jobs" / "migrations" / "postgres"
+    folder.mkdir(parents=True)
+    for _, name, script in present:
+        (folder / name).write_text(script)
+    (folder / f"{present[-1][0] + 1:04}_more.sql").write_text("alter table runs add column more text")
+    (tmp_path / "newer_jobs" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    run_id = late.call("POST", "/runs", {"tenantId": "acme"}).json["runId"]
+
+    applied = prepare(roles.url, [Schema("jobs", "newer_jobs")])
+
+    assert len(applied) == 1
+    assert late.call("POST", f"/runs/{run_id}", {"text": "abc"}).status == 200
+    assert late.call("POST", "/runs", {"tenantId": "acme"}).status == 201
+    assert is_refused(roles.server(wait=False, MASTER_KEY=MASTER_KEY), "start it with the newer Millrace that wrote it")

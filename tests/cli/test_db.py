@@ -109,6 +109,19 @@ def test_a_restore_replaces_a_store_only_when_told_so(furnished, own, tmp_path):
     prepare_directory(own.path.parent, SCHEMAS)
 
 
+def test_a_lost_database_is_restored_beside_its_marker_and_another_one_is_not(furnished, own, tmp_path):
+    backed_up(furnished.place, tmp_path / "b.db")
+    own.path.unlink()
+    other = prepare_directory(tmp_path / "other", SCHEMAS).database
+    other.unlink()
+
+    restored(tmp_path / "b.db", own)
+    with pytest.raises(StoreRefused, match="names another store"):
+        restored(tmp_path / "b.db", Place("sqlite", str(other)))
+
+    assert told_by(own) == told_by(furnished.place)
+
+
 def test_a_restore_into_postgres_replaces_only_when_told_so(furnished, empty, tmp_path):
     backed_up(furnished.place, tmp_path / "b.db")
     restored(tmp_path / "b.db", empty)

@@ -123,7 +123,7 @@ def test_backlogs_that_are_not_folded_are_brought_over_summed_up(furnished, empt
     assert told_by(home)["lanes"] == told_by(furnished.place)["lanes"]
 
 
-@pytest.mark.parametrize(("stage", "rows"), [("copying", 1_000), ("copying", 2_000), ("comparing", 1_000)])
+@pytest.mark.parametrize(("stage", "rows"), [("copying", 2_000), ("comparing", 1_000)])
 def test_a_copy_that_was_killed_goes_on(furnished, empty, stage, rows):
     killed(furnished.place, empty, stage, rows)
     with pytest.raises(StoreRefused, match="has not come to its end"):
@@ -176,9 +176,8 @@ def test_a_finished_copy_of_a_store_that_was_used_since_is_no_copy_of_it(furnish
     with psycopg.connect(empty.location) as connection:
         connection.execute("delete from messages where lane = 2")
 
-    for source, target in ((empty, home), (home, empty)):
-        with pytest.raises(StoreRefused, match="used since, and nothing was changed"):
-            copied(source, target)
+    with pytest.raises(StoreRefused, match="used since, and nothing was changed"):
+        copied(empty, home)
 
 
 def test_a_target_that_holds_a_store_is_left_alone(furnished, empty, tmp_path):

@@ -3,13 +3,26 @@
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
+from tests.acceptance.programs import wait_until
 from tests.starting import COMMAND, Fork, run, start
+from tests.support import ROOT
 
 SERVE = [*COMMAND, "serve", "--port", "0", "--data", "data"]
+OWNER = """
+import os, sys
+from tests.starting import COMMAND, start
+
+server = start([*COMMAND, "serve", "--port", "0", "--data", os.environ["DATA"]], env=os.environ)
+server.stdout.readline()
+print(server.pid, flush=True)
+sys.stdin.read()
+"""
 
 
 def test_a_fork_has_arguments_environment_folder_and_standard_input_of_its_own(tmp_path: Path) -> None:
@@ -59,3 +72,15 @@ def test_what_is_read_when_an_interpreter_starts_needs_a_new_process(name: str) 
 
     assert not isinstance(process, Fork)
     assert process.wait(20) == 0
+
+
+def test_forks_end_with_the_process_that_started_them(tmp_path: Path) -> None:
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER], cwd=ROOT, env={**os.environ, "DATA": str(tmp_path)}, stdin=PIPE, stdout=PIPE
+    )
+    with owner:
+        fork = int(owner.stdout.readline())
+
+        owner.kill()
+
+    wait_until(lambda: not Path(f"/proc/{fork}").exists(), 10, "the server goes on")

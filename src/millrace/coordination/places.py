@@ -89,9 +89,9 @@ class Places:
         await self._store.write(lambda tx: extend(tx, queue_id, number, self._holder, self._clock() + lease_ms))
 
     async def give_back(self, queue_id: str, number: int) -> None:
-        """Give a place back; if that cannot be written, the next `take` does."""
-        self._using.discard(number)
+        """Give a place back; if that cannot be written, it may be tried again, or the place ends by itself."""
         await self._store.write(lambda tx: give_back(tx, queue_id, number, self._holder))
+        self._using.discard(number)  # not before: who takes at the same time would find a place that is about to go
 
 
 def _name(queue_id: str) -> str:

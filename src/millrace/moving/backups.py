@@ -1,6 +1,5 @@
 """Backups: a whole store in one SQLite file, made while servers are at work, and put back into an empty place."""
 
-import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,15 +10,23 @@ from millrace.clock import Clock
 from millrace.errors import StoreRefused
 from millrace.moving import sqlite
 from millrace.moving.copying import Copied, Progress, Watch
-from millrace.moving.moves import copy_to_file, keep_servers_away, mark, move, put_in_place, reading, seal
+from millrace.moving.moves import (
+    check_marker,
+    copy_to_file,
+    keep_servers_away,
+    mark,
+    move,
+    put_in_place,
+    reading,
+    seal,
+    unfinished_of,
+)
 from millrace.moving.places import Place
 from millrace.moving.sqlite import known_tables
-from millrace.moving.standing import check_versions, postgres_side
+from millrace.moving.standing import check_versions, postgres_side, versions_in
 from millrace.moving.tables import BY_NAME
 from millrace.sql.schemas import Schema
-from millrace.sql.sqlite.directory import DATABASE, MARKER
 
-UNFINISHED = ".unfinished"
 STEP_PAGES = 2_000
 SIDE_FILES = ("-wal", "-shm")
 
@@ -35,13 +42,12 @@ def back_up(place: Place, file: Path, schemas: Sequence[Schema], clock: Clock, w
         raise StoreRefused(f"{file} exists already; nothing was changed. Name another file")
     check_versions(place, schemas)
     if place.kind == "sqlite":
-        return _copy_pages(place.path, file, schemas, watch)
-    unfinished = file.with_name(file.name + UNFINISHED)
-    _remove(unfinished)
+        counts = _copy_pages(place.path, file, schemas, watch)
+        put_in_place(unfinished_of(file), file)
+        return counts
+    _remove(unfinished_of(file))  # of another moment
     with reading(place) as source:
-        copied = copy_to_file(source, unfinished, schemas, clock, watch)
-    put_in_place(unfinished, file)
-    return copied.rows
+        return copy_to_file(source, file, schemas, clock, watch).rows
 
 
 def restore(
@@ -54,10 +60,7 @@ def restore(
         StoreUnavailable: one of them cannot be used now.
     """
     check_versions(Place("sqlite", str(file)), schemas)
-    with sqlite.reading(file) as side:
-        damage = side.damage()
-    if damage:
-        raise StoreRefused(f"{file} is damaged: {damage[0].splitlines()[-1]}; take another backup")
+    _check(file)
     if place.kind == "postgres":
         if replace:
             _empty(place, schemas)
@@ -65,14 +68,14 @@ def restore(
     with ExitStack() as stack:
         place.path.parent.mkdir(parents=True, exist_ok=True)
         keep_servers_away(place, stack)
-        return _restore_file(file, place.path, schemas, replace=replace)
+        return _restore_file(file, place.path, schemas, watch, replace=replace)
 
 
-def _copy_pages(database: Path, file: Path, schemas: Sequence[Schema], watch: Watch) -> dict[str, int]:
-    """Copy page by page from one snapshot, which a server beside it does not disturb."""
-    unfinished = file.with_name(file.name + UNFINISHED)
+def _copy_pages(database: Path, path: Path, schemas: Sequence[Schema], watch: Watch) -> dict[str, int]:
+    """Copy page by page from one snapshot, which a server beside it does not disturb, into a name not yet final."""
+    unfinished = unfinished_of(path)
     _remove(unfinished)
-    with sqlite.explained(file):
+    with sqlite.explained(path):
         source = apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READONLY)
         target = apsw.Connection(str(unfinished))
         try:
@@ -86,56 +89,47 @@ def _copy_pages(database: Path, file: Path, schemas: Sequence[Schema], watch: Wa
             target.close()
             source.close()
     seal(unfinished)
-    counts = count_rows(unfinished, schemas)
-    put_in_place(unfinished, file)
-    return counts
+    _check(unfinished)
+    return _count_rows(unfinished, schemas)
 
 
-def count_rows(file: Path, schemas: Sequence[Schema]) -> dict[str, int]:
-    """Give the rows of each table in a file."""
+def _check(file: Path) -> None:
+    with sqlite.reading(file) as side:
+        damage = side.damage()
+    if damage:
+        raise StoreRefused(f"{file} is damaged: {damage[0].splitlines()[-1]}; take another backup")
+
+
+def _count_rows(file: Path, schemas: Sequence[Schema]) -> dict[str, int]:
     with sqlite.reading(file) as side:
         tables = side.tables(set(known_tables(schemas)) - BY_NAME)
         return {name: side.count(table) for name, table in tables.items()}
 
 
-def _restore_file(file: Path, path: Path, schemas: Sequence[Schema], *, replace: bool) -> Copied:
-    if not replace and (path.exists() or _has_marker(path)):
-        raise StoreRefused(
-            f"{path.parent} holds a store already; nothing was changed. Name an empty place, or add --replace --yes"
-        )
-    unfinished = path.with_name(path.name + UNFINISHED)
-    _remove(unfinished)
-    shutil.copyfile(file, unfinished)
-    seal(unfinished)
-    with sqlite.reading(unfinished) as side:
+def _restore_file(file: Path, path: Path, schemas: Sequence[Schema], watch: Watch, *, replace: bool) -> Copied:
+    with sqlite.reading(file) as side:
         store_id = side.store_id()
-    counts = count_rows(unfinished, schemas)
-    if counts != count_rows(file, schemas):
-        raise StoreRefused(f"{file} was changed while it was read; give the command again")
-    if path.exists():
-        _take_away(path)
-    put_in_place(unfinished, path)
+    if not replace:
+        check_marker(path, store_id)
+        if path.exists():
+            raise StoreRefused(
+                f"{path} exists already; nothing was changed. Name an empty place, or add --replace --yes"
+            )
+    counts = _copy_pages(file, path, schemas, watch)
+    _remove(path)  # the marker stays: a start in between finds that the store is missing, or another one
+    put_in_place(unfinished_of(path), path)
     mark(path, store_id)
     return Copied(counts)
 
 
 def _empty(place: Place, schemas: Sequence[Schema]) -> None:
+    if not versions_in(place, schemas)[0].present:
+        return
     with ExitStack() as stack:
         keep_servers_away(place, stack)
         side = stack.enter_context(postgres_side().writing(place.location))
         with side.transaction():
             side.empty([name for name in known_tables(schemas) if name not in BY_NAME])
-
-
-def _take_away(path: Path) -> None:
-    """Remove a database; its marker first, so that a start in between finds nothing, and not the wrong store."""
-    if path.name == DATABASE:
-        path.with_name(MARKER).unlink(missing_ok=True)
-    _remove(path)
-
-
-def _has_marker(path: Path) -> bool:
-    return path.name == DATABASE and path.with_name(MARKER).exists()
 
 
 def _remove(path: Path) -> None:

@@ -80,15 +80,16 @@ def copy(source: Side, target: Side, names: Iterable[str], clock: Clock, watch: 
     return Copied(found)
 
 
-def already_copied(source: Side, target: Side) -> Copied | None:
+def already_copied(source: Side, target: Side) -> Copied:
     """Give the copy that made the target, if it came to its end and the source has not been used since.
 
     Raises:
         StoreRefused: the target was made in another way, or from another state of the source.
     """
-    if not target.tx.fetch("has_table", {"name": "moving"}):
+    found = _finished(target, _origin(source)) if target.tx.fetch("has_table", {"name": "moving"}) else None
+    if found is None:
         raise StoreRefused("the target exists already; nothing was changed. Name another place, or move that away")
-    return _finished(target, _origin(source))
+    return found
 
 
 def _origin(source: Side) -> _Origin:

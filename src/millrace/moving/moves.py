@@ -6,7 +6,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import apsw
-import msgspec
 
 from millrace.clock import Clock
 from millrace.errors import StoreRefused
@@ -19,7 +18,7 @@ from millrace.moving.sqlite import known_tables
 from millrace.moving.standing import check_versions, is_data_directory, postgres_side
 from millrace.sql.schemas import Schema
 from millrace.sql.sqlite.connection import prepare
-from millrace.sql.sqlite.directory import DATABASE, MARKER, Marker, lock_directory
+from millrace.sql.sqlite.directory import DATABASE, MARKER, Marker, lock_directory, read_marker, write_marker
 
 UNFINISHED = ".copying"
 
@@ -59,21 +58,27 @@ def copy_to_file(source: Side, path: Path, schemas: Sequence[Schema], clock: Clo
     Raises:
         StoreRefused: the path is taken by something else than this very copy.
     """
+    unfinished = unfinished_of(path)
     if path.exists():
         with sqlite.reading(path) as found:
-            finished = already_copied(source, found)
-        if finished is not None:
-            return finished
-    unfinished = path.with_name(path.name + UNFINISHED)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _check_marker(path, source.store_id())
-    prepare(str(unfinished), new_id(), schemas)
+            copied = already_copied(source, found)
+        unfinished.unlink(missing_ok=True)  # what a kill at the very end has left
+        return copied
+    check_marker(path, source.store_id())
+    with sqlite.explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        prepare(str(unfinished), new_id(), schemas)
     with sqlite.writing(unfinished) as target:
         copied = copy(source, target, known_tables(schemas), clock, watch)
     seal(unfinished)
     put_in_place(unfinished, path)
     mark(path, source.store_id())
     return copied
+
+
+def unfinished_of(path: Path) -> Path:
+    """Give the name that a file has until it is whole."""
+    return path.with_name(path.name + UNFINISHED)
 
 
 def seal(path: Path) -> None:
@@ -108,14 +113,7 @@ def put_in_place(unfinished: Path, path: Path) -> None:
 def mark(path: Path, store_id: str) -> None:
     """Tell a data directory which store it holds now, so that a server accepts it."""
     if path.name == DATABASE:
-        marker = path.with_name(MARKER)
-        unfinished = marker.with_suffix(".new")
-        with unfinished.open("wb") as file:
-            file.write(msgspec.json.encode(Marker(store_id)))
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(marker)
-        _sync_folder(path.parent)
+        write_marker(path.parent, Marker(store_id))
 
 
 def _copy_to_database(source: Side, place: Place, schemas: Sequence[Schema], clock: Clock, watch: Watch) -> Copied:
@@ -148,13 +146,16 @@ def _refuse_servers(side: Side, place: Place) -> None:
         )
 
 
-def _check_marker(path: Path, store_id: str) -> None:
-    marker = path.with_name(MARKER)
-    if path.name != DATABASE or not marker.exists():
-        return
-    if msgspec.json.decode(marker.read_bytes(), type=Marker).store_id != store_id:
+def check_marker(path: Path, store_id: str) -> None:
+    """Refuse a data directory that was another store's.
+
+    Raises:
+        StoreRefused: its marker names one.
+    """
+    marker = read_marker(path.parent) if path.name == DATABASE else None
+    if marker is not None and marker.store_id != store_id:
         raise StoreRefused(
-            f"{path.parent}: {MARKER} names another store than the source; name an empty directory, or remove {MARKER}"
+            f"{path.parent}: {MARKER} names another store; name an empty directory, or remove {MARKER} if that one is given up"
         )
 
 

@@ -116,7 +116,7 @@ def _connections(free: int, others: int, servers: int) -> Finding:
 def _about_queue(
     side: Side, queue: Queue, lane: int, count: int, now_ms: int, dead: set[tuple[str, str | None]]
 ) -> Finding:
-    sent_at_ms = side.tx.oldest(lane)
+    sent_at_ms = side.tx.oldest_each([lane])[0]
     age = f", the oldest sent {_ago(now_ms - sent_at_ms)} ago" if sent_at_ms is not None else ""
     found = f"{count:,} {'message' if count == 1 else 'messages'}{age}"
     if (queue.account_id, queue.name) in dead:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from millrace.errors import StoreUnavailable
 from millrace.telemetry import Telemetry
 
 
@@ -12,5 +13,6 @@ async def run_every(seconds: float, step: Callable[[], Awaitable[object]], telem
         try:
             await step()
         except Exception as error:  # noqa: BLE001 - a failed step is logged and tried again
-            telemetry.emit("loop.failed", step=getattr(step, "__qualname__", str(step)), error=error)
+            event = "store.failed" if isinstance(error, StoreUnavailable) else "loop.failed"
+            telemetry.emit(event, step=getattr(step, "__qualname__", str(step)), error=error)
         await asyncio.sleep(seconds)

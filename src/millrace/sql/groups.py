@@ -17,7 +17,11 @@ from millrace.sql.transaction import Transaction
 GROUP_OPERATIONS = 1_000
 ANSWER_SECONDS = 20.0  # a commit may wait for a standby, or a machine that is gone; nobody need do so with it
 LOOK_SECONDS = 1.0
-LATE = "the store has not answered for too long, so nobody knows whether this was done; do it again, a send with the same idempotency key"
+LATE = (
+    "the store has not answered for too long, so nobody knows whether this was done; "
+    "do it again, a send with the same idempotency key"
+)
+WAITS = "the store still waits for a commit; look at the database's standby, or at the disk"
 
 
 class Operation:
@@ -117,7 +121,7 @@ class Inbox:
                 answers, woken = self._commit(group)
                 self._under_way = None
                 try:
-                    self._loop.call_soon_threadsafe(self._answer, answers, woken)
+                    self._loop.call_soon_threadsafe(self._end_group, answers, woken)
                 except RuntimeError:  # the loop was closed under us: nobody is left to be told
                     return
             if not more:
@@ -139,10 +143,10 @@ class Inbox:
 
     def _look(self) -> None:
         """Answer whoever has waited for too long; as long as that commit goes on, others are refused at once."""
-        self._looking, under_way = None, self._under_way
-        if under_way is None:
+        self._looking = None
+        began, group = self._under_way or (monotonic(), [])
+        if not group and self._inbox.empty():
             return
-        began, group = under_way
         if monotonic() - began >= ANSWER_SECONDS:
             self._stuck = True
             self._answer([(operation.future, None, StoreUnavailable(LATE)) for operation in group], set())
@@ -158,6 +162,10 @@ class Inbox:
             except queue.Empty:
                 break
         return taken
+
+    def _end_group(self, answers: list[Answer], woken: set[str]) -> None:
+        self._stuck = False
+        self._answer(answers, woken)
 
     def _answer(self, answers: list[Answer], woken: set[str]) -> None:
         for future, result, error in answers:

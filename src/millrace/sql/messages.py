@@ -69,15 +69,26 @@ def backlog(tx: Transaction, queue_id: str) -> Backlog:
 
 def backlog_of(tx: Transaction, state: QueueState) -> Backlog:
     """Give the running counts and the time of the oldest row."""
-    return Backlog(state.backlog_count, state.backlog_bytes, tx.oldest(state.lane) or 0)
+    return backlogs_of(tx, [state])[0]
+
+
+def backlogs_of(tx: Transaction, states: Sequence[QueueState]) -> list[Backlog]:
+    """Give the same of several queues."""
+    oldest = tx.oldest_each([state.lane for state in states])
+    return [
+        Backlog(state.backlog_count, state.backlog_bytes, sent_at_ms or 0)
+        for state, sent_at_ms in zip(states, oldest, strict=True)
+    ]
 
 
 def backlogs(tx: Transaction, account_id: str) -> dict[str, Backlog]:
     """Read the running counts and the oldest row of each queue."""
-    found = {}
-    for name, lane, count, size in tx.fetch("backlogs", {"account_id": account_id}):
-        found[name] = Backlog(count, size, (tx.oldest(lane) or 0) if count else 0)
-    return found
+    rows = tx.fetch("backlogs", {"account_id": account_id})
+    oldest = tx.oldest_each([lane for _, lane, *_ in rows])
+    return {
+        name: Backlog(count, size, (sent_at_ms or 0) if count else 0)
+        for (name, _, count, size), sent_at_ms in zip(rows, oldest, strict=True)
+    }
 
 
 def _nothing(tx: Transaction, state: QueueState, ready_since_ms: int | None, now_ms: int) -> Received:

@@ -1,6 +1,6 @@
 """The queue verbs, as functions of an open transaction."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
 import msgspec
@@ -93,16 +93,36 @@ class QueueState:
             self._new_features = True
 
     def save(self, tx: Transaction) -> None:
-        """Write the noted change, if there is one."""
+        """Write what was noted."""
+        save_each(tx, [self])
+
+    def take_change(self) -> tuple[int, int, int] | None:
+        """Give the noted change of the backlog by messages and bytes, with the lane; once."""
+        if not self._count and not self._bytes:
+            return None
+        change = self._count, self._bytes, self.lane
+        self._count = self._bytes = 0
+        return change
+
+    def tidy(self, tx: Transaction) -> None:
+        """Write new features of the lane; fold its changes where they are rows and many."""
         if self._new_features:
             tx.apply("set_features", (self.features, self.lane))
             self._new_features = False
-        if self._count or self._bytes:
-            tx.apply("add_backlog", (self._count, self._bytes, self.lane))
-            self._count = self._bytes = 0
         if self._unfolded >= FOLD_CHANGES and not self._unfolded % FOLD_AGAIN and tx.fetch("hold_fold", (self.lane,)):
             tx.apply("fold_backlog", (self.lane,))
             self._unfolded = 0
+
+
+def save_each(tx: Transaction, states: Sequence[QueueState]) -> None:
+    """Write what was noted of several queues, in one statement where there is one for that."""
+    changes = [change for state in states if (change := state.take_change()) is not None]
+    if len(changes) == 1:
+        tx.apply("add_backlog", changes[0])
+    elif changes:
+        tx.apply_many("add_backlog", changes)
+    for state in states:
+        state.tidy(tx)
 
 
 def unknown(queue_id: str) -> QueueNotFound:
@@ -177,12 +197,13 @@ def all_of(tx: Transaction, account_id: str) -> list[Queue]:
 
 def oldest_of_all(tx: Transaction) -> list[tuple[Queue, int]]:
     """Give the queues that hold messages, each with the time its oldest one was sent."""
-    found = []
-    for value, lane in tx.fetch("queues_with_backlog"):
-        oldest_sent_at_ms = tx.oldest(lane)
-        if oldest_sent_at_ms is not None:
-            found.append((_decode(value), oldest_sent_at_ms))
-    return found
+    rows = tx.fetch("queues_with_backlog")
+    oldest = tx.oldest_each([lane for _, lane in rows])
+    return [
+        (_decode(value), sent_at_ms)
+        for (value, _), sent_at_ms in zip(rows, oldest, strict=True)
+        if sent_at_ms is not None
+    ]
 
 
 def create(tx: Transaction, queue: Queue, entry: Entry | None = None) -> Queue:

@@ -16,7 +16,7 @@ from millrace.queue import Forward
 from millrace.sql import queues
 from millrace.sql.idempotency import Ledger
 from millrace.sql.lanes import LANE_SHIFT
-from millrace.sql.messages import backlog_of
+from millrace.sql.messages import backlogs_of
 from millrace.sql.ordering import is_ordered
 from millrace.sql.queues import NEVER_MS, QueueState
 from millrace.sql.transaction import Row, Transaction
@@ -85,10 +85,11 @@ class _Group:
             self._tx.insert_many("insert_featured_message", self._featured_rows)
         self._ledger.save(self._tx)
         states = [state for state in self._states.values() if state is not None]
+        queues.save_each(self._tx, states)
         for state in states:
-            state.save(self._tx)
             self._tx.wake(state.queue.id)
-        return {state.queue.id: backlog_of(self._tx, state) for state in states}
+        found = backlogs_of(self._tx, states)
+        return {state.queue.id: backlog for state, backlog in zip(states, found, strict=True)}
 
     def _take_together(self, state: QueueState, sending: Sending) -> int | BacklogFull:
         messages, lane = sending.messages, state.lane

@@ -78,8 +78,8 @@ class Transaction(Protocol):
         """Give when the next row becomes visible, or when to look again where that costs too much; None for never."""
         ...
 
-    def oldest(self, lane: int) -> int | None:
-        """Give when the oldest message of a lane was sent; None for an empty lane."""
+    def oldest_each(self, lanes: Sequence[int]) -> list[int | None]:
+        """Give when the oldest message of each lane was sent; None for an empty lane."""
         ...
 
     def remove_leased(self, keys: Sequence[int], receipt: int, *, ordered: bool) -> tuple[set[int], int, list[str]]:

@@ -170,7 +170,10 @@ class JobRoutes:
         account_id, tenant = request.key.account_id, request.key.tenant
         asked = _asked(body.ids, body.lease_ids)
         postpone_seconds = None if body.postpone_seconds is None else int(body.postpone_seconds)
-        report = Report(body.status, body.error and body.error[:REASON_CHARACTERS], postpone_seconds)
+        error = body.error and body.error[:REASON_CHARACTERS].replace(
+            "\0", "\ufffd"
+        )  # which PostgreSQL has no text for
+        report = Report(body.status, error, postpone_seconds)
         return _results(
             await write_jobs(
                 self._platform, account_id, lambda work: settling.settle(work, account_id, asked, report, tenant)

@@ -26,7 +26,7 @@ from millrace.platform import Platform
 from millrace.resources.objects.contract import ObjectStore
 from millrace.work import Work
 
-TEXT_BYTES = 1_000_000  # a longer one becomes an object
+TEXT_BYTES = 1_000_000  # a longer one becomes an object, and so does one that PostgreSQL has no text for
 RESULT_BYTES = 1_000_000
 RESULT_BODY_BYTES = 16 * 1024 * 1024
 STAGE_CHARACTERS = 64
@@ -178,11 +178,15 @@ class RunRoutes:
         json = None if isinstance(body.result, UnsetType) else bytes(body.result)
         if json is not None and len(json) > RESULT_BYTES:
             raise ObjectTooLarge(f"result has {len(json)} bytes; expected at most {RESULT_BYTES}")
-        if body.text is None or len(body.text) * 4 <= TEXT_BYTES or len(body.text.encode()) <= TEXT_BYTES:
+        if body.text is None or _fits_a_row(body.text):
             return Result(text=body.text, json=json)
         key = f"texts/{sha256(f'{account_id}/{run_id}'.encode()).hexdigest()}.txt"
         await self._objects.put(key, _once(body.text.encode()), content_type="text/plain", max_bytes=RESULT_BODY_BYTES)
         return Result(text_key=key, json=json)
+
+
+def _fits_a_row(text: str) -> bool:
+    return "\0" not in text and (len(text) * 4 <= TEXT_BYTES or len(text.encode()) <= TEXT_BYTES)
 
 
 def _after(request: Request) -> int | None:

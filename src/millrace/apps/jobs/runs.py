@@ -81,10 +81,9 @@ def tell(work: Work, account_id: str, run_ids: Collection[str], changes: Mapping
     if work.tx.shares:
         work.fetch("lock_runs", {"account_id": account_id, "run_ids": work.tx.array(ids)})
     changed = [run for run in _runs(work, account_id, ids) if run.job_id in changes]
-    if any(run.stage is not None for run in changed):
-        staged = work.tx.array([run.id for run in changed])
-        work.apply("clear_stages", {"account_id": account_id, "run_ids": staged})
     for run in changed:
+        if run.stage is not None:
+            work.apply("clear_stage", (account_id, run.id))
         _put(work, account_id, _summary(run, changes[run.job_id], work.now_ms))
 
 

@@ -156,7 +156,7 @@ def is_worth_another_try(error: Exception) -> bool:
     return isinstance(error, psycopg.Error) and error.sqlstate in RETRIED
 
 
-def is_gone(error: Exception) -> bool:
+def is_gone(error: BaseException) -> bool:
     """Say whether the connection was lost, or leads to a server that takes no writes; another one may be better."""
     if not isinstance(error, psycopg.Error):
         return False

@@ -31,7 +31,7 @@ Item = TypeVar("Item")
 POOL = 4
 LOOK_AGAIN_SECONDS = 5.0
 UNTOLD_SECONDS = 1.0
-FAILURE_SECONDS = 2.0  # for so long a failed write speaks against the store
+FAILURE_SECONDS = 2.0  # for so long a failed write speaks against a store that takes small ones
 CLOSE_SECONDS = 10.0  # for what is under way; then the connections are cut
 BUSY = "the store is too busy with the same things; try again"
 TROUBLE = ("53", "55P03", "57014", "58")  # of the whole database, and no fault of one statement
@@ -170,7 +170,8 @@ class PostgresDatabase:
             try:
                 return act(session)
             except (psycopg.Error, RunAgain) as error:
-                raise self.told(error) from error.__cause__
+                reason = self.told(error)
+                raise reason from reason.__cause__
             finally:
                 self._free.put(session)
 
@@ -191,9 +192,9 @@ class PostgresDatabase:
         except Exception as error:  # noqa: BLE001 - it is told to the caller whose work it was
             if len(group) > 1 and _speaks_of_one(error):
                 return [answer for operation in group for answer in self._commit([operation], woken)]
-            reason = self.told(error)
-            if isinstance(reason, StoreUnavailable):
+            if _is_trouble(error):
                 self._failed_at = monotonic()
+            reason = self.told(error)
             return [(operation.future, None, reason) for operation in group]
         woken |= changed
         return answers
@@ -207,6 +208,8 @@ class PostgresDatabase:
 
 def _speaks_of_one(error: Exception) -> bool:
     """Say whether the others of a group may well be served: none is, while the database itself is in trouble."""
-    if isinstance(error, psycopg.Error):
-        return not is_gone(error) and not (error.sqlstate or "").startswith(TROUBLE)
-    return not isinstance(error, StoreUnavailable)
+    return not isinstance(error, StoreUnavailable) and not is_gone(error) and not _is_trouble(error)
+
+
+def _is_trouble(error: Exception) -> bool:
+    return isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith(TROUBLE)

@@ -42,9 +42,7 @@ NOT_REPLICATED = (
 class Session:
     """One connection and its transactions."""
 
-    def __init__(
-        self, url: str, packages: tuple[str, ...], cursors: Cursors, entrance: Entrance | None = None
-    ) -> None:
+    def __init__(self, url: str, packages: tuple[str, ...], cursors: Cursors, entrance: Entrance | None = None) -> None:
         self._entrance = entrance or Entrance(url)
         self._packages, self._cursors = packages, cursors
         self._connection: Connection | None = None
@@ -116,7 +114,7 @@ class Session:
     def _undo(self, error: BaseException) -> None:
         """Roll back; a connection that cannot, or that leads to a server which has become a standby, is given up."""
         connection = self._connection
-        if connection is not None and not (isinstance(error, Exception) and is_gone(error)):
+        if connection is not None and not is_gone(error):
             with suppress(psycopg.Error):
                 connection.execute("rollback", prepare=False)
                 return
@@ -144,7 +142,7 @@ def write_in(session: Session, fn: Callable[[PostgresTransaction], T], tries: in
         except (RunAgain, psycopg.Error) as error:
             if not _may_try_again(error, tried, tries):
                 raise
-        sleep(random() * PAUSE_SECONDS * 2**tried)  # else those who were in each other's way would be so again
+        sleep(random() * PAUSE_SECONDS * 2**tried)  # noqa: S311 - else those who were in each other's way would be so again
     raise AssertionError
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import cache
 from typing import Any
 
@@ -69,14 +70,16 @@ class PostgresTransaction:
         return self._cursor.fetchone()
 
     def fetch_each(self, name: str, bindings: Sequence[Bindings]) -> list[list[Row]]:
+        """Run the statement of that name and `_each`, whose rows begin with a place in the list."""
         if len(bindings) == 1:
             return [self.fetch(name, bindings[0])]
-        statement = self._statements[name]
-        cursors = []
-        for one in bindings:
-            cursor = self._connection.cursor(binary=True)
-            cursors.append(cursor.execute(statement.text, _values(statement, one)))
-        return [cursor.fetchall() for cursor in cursors]
+        found: list[list[Row]] = [[] for _ in bindings]
+        if bindings:
+            statement = self._statements[f"{name}_each"]
+            self._cursor.execute(statement.text, _columns(statement, bindings))
+            for place, *row in self._cursor.fetchall():
+                found[place - 1].append(tuple(row))
+        return found
 
     def apply(self, name: str, bindings: Bindings = ()) -> None:
         statement = self._statements[name]
@@ -84,6 +87,11 @@ class PostgresTransaction:
         self._effects.execute(statement.text, _values(statement, bindings))
 
     def apply_many(self, name: str, bindings: Iterable[Bindings]) -> list[Row]:
+        each = self._statements.get(f"{name}_each")
+        if each is not None:
+            self.changed += 1
+            self._effects.execute(each.text, _columns(each, [*bindings]))
+            return []
         statement = self._statements[name]
         found: list[Row] = []
         self.changed += 1
@@ -99,9 +107,7 @@ class PostgresTransaction:
     def insert_many(self, name: str, rows: Sequence[Sequence[Any]]) -> int:
         """Insert a column a value, however many rows there are."""
         statement = self._statements[name]
-        columns = [
-            pack(column, element) for column, element in zip(zip(*rows, strict=True), statement.elements, strict=True)
-        ]
+        columns = _columns(statement, rows)
         self.changed += 1
         if "returning" not in statement.text:
             self._effects.execute(statement.text, columns)
@@ -154,13 +160,18 @@ class PostgresTransaction:
             row = self.fetch_one("next_due", (lane, priority, now_ms))
         return row[0] if row else None
 
-    def oldest(self, lane: int) -> int | None:
-        first_key, end_key = keys_of_lane(lane)
-        with self._cursors.oldest(lane) as cursor:
-            row = self.fetch_one("oldest", (max(first_key, cursor.begin_at), end_key))
-            if row is not None:
-                cursor.position = row[0]
-        return row[1] if row else None
+    def oldest_each(self, lanes: Sequence[int]) -> list[int | None]:
+        cursors = [self._cursors.oldest(lane) for lane in lanes]
+        with ExitStack() as scans:
+            begins = [scans.enter_context(cursor).begin_at for cursor in cursors]
+            keys = [keys_of_lane(lane) for lane in lanes]
+            found = self.fetch_each(
+                "oldest", [(max(first, begin), end) for (first, end), begin in zip(keys, begins, strict=True)]
+            )
+        for cursor, rows in zip(cursors, found, strict=True):
+            if rows:
+                cursor.position = rows[0][0]
+        return [rows[0][1] if rows else None for rows in found]
 
     def remove_leased(self, keys: Sequence[int], receipt: int, *, ordered: bool) -> tuple[set[int], int, list[str]]:
         rows = self.fetch("acknowledge", (self.array(keys), receipt))
@@ -193,6 +204,11 @@ class PostgresTransaction:
         statement = self._statements[name]
         self.changed += statement.changes
         self._cursor.execute(statement.text, _values(statement, bindings))
+
+
+def _columns(statement: Statement, rows: Sequence[Sequence[Any]] | Sequence[Bindings]) -> list[Packed]:
+    columns = zip(*rows, strict=True)
+    return [pack(column, element) for column, element in zip(columns, statement.elements, strict=True)]
 
 
 def _values(statement: Statement, bindings: Bindings) -> Sequence[Any]:

@@ -88,6 +88,7 @@ where
         where s.value is null and s.at_ms <= :removed_before_ms
         limit :limit
     )
+    and value is null and at_ms <= :removed_before_ms
 returning 1
 
 -- name: kv_value

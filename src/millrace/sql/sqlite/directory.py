@@ -54,14 +54,14 @@ def prepare_directory(folder: Path, schemas: Sequence[Schema] = ()) -> Prepared:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        marker = _read_marker(folder)
+        marker = read_marker(folder)
         database = folder / DATABASE
         if marker is not None and (not database.exists() or database.stat().st_size == 0):
             state = "empty" if database.exists() else "missing"
             raise _refused(folder, f"{DATABASE} is {state}, but {MARKER} says that a store was made here")
         last, store_id = prepare(str(database), None if marker else new_id(), schemas)
         if marker is None:
-            _write_marker(folder, Marker(store_id))
+            write_marker(folder, Marker(store_id))
         elif marker.store_id != store_id:
             raise _refused(folder, f"{DATABASE} is another store than the one {MARKER} names")
     except (OSError, apsw.Error) as error:
@@ -177,7 +177,12 @@ def is_small(database: Path) -> bool:
     return database.stat().st_size <= CHECK_AT_ONCE_BYTES
 
 
-def _read_marker(folder: Path) -> Marker | None:
+def read_marker(folder: Path) -> Marker | None:
+    """Say which store was made in a directory; None where none was.
+
+    Raises:
+        StoreRefused: the marker cannot be read.
+    """
     path = folder / MARKER
     if not path.exists():
         return None
@@ -187,7 +192,7 @@ def _read_marker(folder: Path) -> Marker | None:
         raise _refused(folder, f"{MARKER} cannot be read ({error})") from error
 
 
-def _write_marker(folder: Path, marker: Marker) -> None:
+def write_marker(folder: Path, marker: Marker) -> None:
     """Write the marker so that it survives a power cut: its bytes, then its name."""
     path = folder / MARKER
     unfinished = path.with_suffix(".new")

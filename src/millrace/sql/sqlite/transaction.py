@@ -81,9 +81,9 @@ class SqliteTransaction:
         due_at_ms: int | None = self.fetch("next_due", (lane, priority, now_ms))[0][0]
         return due_at_ms
 
-    def oldest(self, lane: int) -> int | None:
-        row = self.fetch_one("oldest", keys_of_lane(lane))
-        return row[0] if row else None
+    def oldest_each(self, lanes: Sequence[int]) -> list[int | None]:
+        found = self.fetch_each("oldest", [keys_of_lane(lane) for lane in lanes])
+        return [rows[0][0] if rows else None for rows in found]
 
     def remove_leased(self, keys: Sequence[int], receipt: int, *, ordered: bool) -> tuple[set[int], int, list[str]]:
         """Count before deleting: rows that a delete returns cost more than both."""

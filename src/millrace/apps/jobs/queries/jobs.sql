@@ -1,5 +1,5 @@
--- PostgreSQL plans a statement once, perhaps while the tables are empty. `lane + 0` and `account_id || ''` leave it no
--- index but that of the key.
+-- PostgreSQL plans a statement once, perhaps while it takes the tables for empty. `lane + 0` and `account_id || ''` leave it
+-- no index but that of the key.
 
 -- name: run_tenant
 select tenant_id from runs where account_id = :account_id and id = :id
@@ -31,20 +31,27 @@ select
     case
         when exists (
             select 1
-            from queues q join messages m on m.key = j.message_key and m.lane = q.lane
-            where q.account_id = j.account_id and q.name = 'jobs' and m.id = j.id
+            from messages m
+            where
+                m.key = j.message_key and m.id = j.id
+                and m.lane + 0 = (select lane from queues where account_id = :account_id and name = 'jobs')
         ) then 'pending'
-        when exists (
-            select 1 from queues q where q.account_id = j.account_id and q.name = 'jobs' and q.lane = j.message_key >> 43
-        ) and not exists (
+        when j.message_key >> 43 = (select lane from queues where account_id = :account_id and name = 'jobs')
+        and not exists (
             select 1
-            from queues d join messages b on b.key = (d.lane << 43) | (j.message_key & 8796093022207)
-            where d.account_id = j.account_id and d.name = 'jobs-dlq' and b.id = j.id
+            from messages b
+            where b.key = (
+                (select lane from queues where account_id = :account_id and name = 'jobs-dlq') << 43
+                | (j.message_key & 8796093022207)
+            ) and b.id = j.id
         ) then 'done'
         else 'failed'
     end
 from jobs_rows j
 where j.account_id || '' = :account_id and j.id = :id
+
+-- name: clear_stage
+update runs set stage = null where account_id = :account_id and id = :id
 
 -- name: set_run_result
 update runs
@@ -98,8 +105,11 @@ from (
             when j.message_key >> 43 = (select lane from queues where account_id = :account_id and name = 'jobs')
             and not exists (
                 select 1
-                from queues d join messages b on b.key = (d.lane << 43) | (j.message_key & 8796093022207)
-                where d.account_id = :account_id and d.name = 'jobs-dlq' and b.id = j.id
+                from messages b
+                where b.key = (
+                    (select lane from queues where account_id = :account_id and name = 'jobs-dlq') << 43
+                    | (j.message_key & 8796093022207)
+                ) and b.id = j.id
             ) then 'done'
             else 'failed'
         end as status

@@ -77,6 +77,16 @@ for update
 -- name: oldest
 select key, sent_at_ms from messages where key >= :first_key and key < :end_key order by key limit 1
 
+-- name: oldest_each
+select wanted.place, first.key, first.sent_at_ms
+from unnest(:first_key::bigint[], :end_key::bigint[]) with ordinality as wanted (first_key, end_key, place)
+cross join lateral (
+    select key, sent_at_ms from messages
+    where key >= wanted.first_key and key < wanted.end_key
+    order by key
+    limit 1
+) first
+
 -- name: lapsed_last
 select key, lane, kept_since_ms, attempts, failures, length(body)
 from messages

@@ -12,6 +12,20 @@ cross join lateral (
 ) c
 where q.id = :id
 
+-- name: queue_state_each
+select
+    wanted.place, q.value, q.lane, l.backlog_count + c.count, l.backlog_bytes + c.bytes, l.features,
+    c.unfolded
+from unnest(:id::text[]) with ordinality as wanted (id, place)
+join queues q on q.id = wanted.id
+join lanes l on l.lane = q.lane
+cross join lateral (
+    select
+        coalesce(sum(count), 0)::bigint as count, coalesce(sum(bytes), 0)::bigint as bytes, count(*) as unfolded
+    from backlog_changes
+    where lane = l.lane and written_by >= l.folded_below
+) c
+
 -- name: queues_with_backlog
 select q.value, q.lane
 from lanes l
@@ -33,6 +47,10 @@ where q.account_id = :account_id
 
 -- name: add_backlog
 insert into backlog_changes (count, bytes, lane) values (:count, :bytes, :lane)
+
+-- name: add_backlog_each
+insert into backlog_changes (count, bytes, lane)
+select * from unnest(:count::bigint[], :bytes::bigint[], :lane::bigint[])
 
 -- name: hold_fold
 -- One server folds a lane at a time, and nobody waits for that.

@@ -32,11 +32,11 @@ from (
     select key, queue, size, sum(size) over (order by key rows unbounded preceding)::bigint as bytes
     from (
         select m.key, q.name as queue, length(m.body) as size
-        from queues q join messages m on m.lane = q.lane
+        from queues q cross join lateral (select key, body from messages where lane = q.lane offset 0) m
         where q.account_id = :account_id
     ) sized
 ) seen
-join messages m on m.key = seen.key
+cross join lateral (select * from messages where key = seen.key limit 1) m
 where seen.bytes - seen.size <= :most_bytes
 order by seen.key
 limit :limit

@@ -1,5 +1,5 @@
--- PostgreSQL plans a statement once, perhaps while the tables are empty. `lane + 0` and `account_id || ''` leave it no
--- index but that of the key.
+-- PostgreSQL plans a statement once, perhaps while it takes the tables for empty, and then would rather read them whole.
+-- `lane + 0`, `account_id || ''`, a limit or a lock within a lateral query leave it no other way than the one meant.
 
 -- name: known_jobs
 -- The `|| ''` keeps the planner from reading all jobs of the account instead.
@@ -19,10 +19,10 @@ where j.id = any(:ids::text[]) and j.account_id || '' = :account_id
 -- name: lock_messages_of_jobs
 -- What another server does to them at this moment is over before they are looked at. Always in the same order.
 select 1
-from jobs_rows j join messages m on m.key = j.message_key and m.id = j.id
-where j.id = any(:ids::text[]) and j.account_id || '' = :account_id
-order by m.key
-for update of m
+from (
+    select id, message_key from jobs_rows where id = any(:ids::text[]) and account_id || '' = :account_id order by message_key
+) j
+cross join lateral (select 1 from messages where key = j.message_key and id = j.id for update) m
 
 -- name: jobs_of_tenant
 -- In order of arrival. Other tenants' jobs are not read, however many there are. The outcome, null in all of them, stands
@@ -68,7 +68,9 @@ set
     message_key = (one.value ->> 1)::bigint, attempts = (one.value ->> 2)::bigint, outcome = null, receipt = null,
     updated_at_ms = :now_ms
 from json_array_elements(:jobs::json) one (value)
-where jobs_rows.id = one.value ->> 0
+where
+    jobs_rows.id = one.value ->> 0
+    and jobs_rows.id = any(array(select value ->> 0 from json_array_elements(:jobs::json) each (value)))
 returning id, attempts, error
 
 -- name: jobs_settled
@@ -78,22 +80,22 @@ set
     outcome = one.value ->> 1, receipt = (one.value ->> 2)::bigint, updated_at_ms = :now_ms,
     error = case when one.value ->> 1 = 'done' then null else coalesce(one.value ->> 3, error) end
 from json_array_elements(:jobs::json) one (value)
-where jobs_rows.id = one.value ->> 0
+where
+    jobs_rows.id = one.value ->> 0
+    and jobs_rows.id = any(array(select value ->> 0 from json_array_elements(:jobs::json) each (value)))
 
 -- name: runs_with_ids
--- An `id = any(…)` would be a filter over all runs of the account, since that leaves the rows in order.
-select id, tenant_id, r2_key, job_id, stage, text_bytes, object_bytes, created_at_ms
-from unnest(:run_ids::text[]) wanted (run_id) join runs on account_id = :account_id and id = wanted.run_id
+select run.*
+from unnest(:run_ids::text[]) wanted (run_id)
+cross join lateral (
+    select id, tenant_id, r2_key, job_id, stage, text_bytes, object_bytes, created_at_ms
+    from runs
+    where account_id = :account_id and id = wanted.run_id
+    limit 1
+) run
 
 -- name: lock_runs
 -- Whoever tells of a run sees its latest job, and tells before the next one is noted. Always in the same order.
 select 1
-from unnest(:run_ids::text[]) wanted (run_id) join runs on account_id = :account_id and id = wanted.run_id
-order by id
-for update of runs
-
--- name: clear_stages
-update runs
-set stage = null
-from unnest(:run_ids::text[]) wanted (run_id)
-where account_id = :account_id and id = wanted.run_id
+from (select run_id from unnest(:run_ids::text[]) one (run_id) order by run_id) wanted
+cross join lateral (select 1 from runs where account_id = :account_id and id = wanted.run_id for update) run

@@ -1,6 +1,3 @@
--- PostgreSQL plans a statement once, perhaps while the tables are empty. `lane + 0` and `account_id || ''` leave it no
--- index but that of the key.
-
 -- name: view_jobs
 -- The same conditions as in the statement job_counts.
 select id, run_id, tenant_id, r2_key, status, attempts, error, created_at_ms, updated_at_ms, bytes
@@ -15,8 +12,11 @@ from (
             when j.message_key >> 43 = (select lane from queues where account_id = :account_id and name = 'jobs')
             and not exists (
                 select 1
-                from queues d join messages b on b.key = (d.lane << 43) | (j.message_key & 8796093022207)
-                where d.account_id = :account_id and d.name = 'jobs-dlq' and b.id = j.id
+                from messages b
+                where b.key = (
+                    (select lane from queues where account_id = :account_id and name = 'jobs-dlq') << 43
+                    | (j.message_key & 8796093022207)
+                ) and b.id = j.id
             ) then 'done'
             else 'failed'
         end as status,

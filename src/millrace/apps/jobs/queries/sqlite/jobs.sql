@@ -63,8 +63,3 @@ where jobs_rows.id = one.value ->> 0
 select id, tenant_id, r2_key, job_id, stage, text_bytes, object_bytes, created_at_ms
 from runs
 where account_id = :account_id and id in (select value from json_each(:run_ids))
-
--- name: clear_stages
-update runs
-set stage = null
-where account_id = :account_id and id in (select value from json_each(:run_ids))
