@@ -51,6 +51,8 @@ class DatabaseWire:
             while True:
                 client, _ = self._listener.accept()
                 database = socket.create_connection(("127.0.0.1", self._port))
+                for end in (client, database):
+                    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._pairs.append((client, database))
                 for ends in ((client, database, False), (database, client, True)):
                     threading.Thread(target=self._relay, args=ends, daemon=True).start()

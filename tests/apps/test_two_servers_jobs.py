@@ -110,6 +110,29 @@ async def test_jobs_of_one_run_on_both_servers_end_with_its_latest_one_told(serv
     assert (told.value["jobId"], told.value["status"]) == (run.job_id, "done")
 
 
+async def test_the_end_of_a_job_is_not_told_for_a_run_that_follows_a_newer_one(servers):
+    """The newer job is on its way to disk while the ack of the older one comes in on the other server."""
+    older = await servers[0].add("run-1")
+    await servers[0].pull()
+    added, go_on, loop = asyncio.Event(), asyncio.Event(), asyncio.get_running_loop()
+
+    def add_slowly(work):
+        newer = jobs.add(work, ACCOUNT, JobBody("run-1", "acme", "a.pdf"))
+        loop.call_soon_threadsafe(added.set)
+        asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(5)
+        return newer.id
+
+    adding = asyncio.ensure_future(servers[1].do(add_slowly))
+    await added.wait()
+    settling = asyncio.ensure_future(servers[0].settle("done", older))
+    await asyncio.wait({settling}, timeout=0.1)
+    go_on.set()
+
+    assert await settling == [(True, "done", None)]
+    told = await latest(servers[0], "run-1")
+    assert (told.value["jobId"], told.value["status"]) == (await adding, "pending")
+
+
 async def test_the_same_ack_over_both_servers_counts_once_and_answers_both_well(servers):
     [job] = await fill(servers, 1)
     [pulled] = await servers[0].pull()

@@ -33,6 +33,7 @@ LOOK_AGAIN_SECONDS = 5.0
 UNTOLD_SECONDS = 1.0
 FAILURE_SECONDS = 2.0  # for so long a failed write speaks against a store that takes small ones
 CLOSE_SECONDS = 10.0  # for what is under way; then the connections are cut
+CUT_AGAIN_SECONDS = 0.5
 BUSY = "the store is too busy with the same things; try again"
 TROUBLE = ("53", "55P03", "57014", "58")  # of the whole database, and no fault of one statement
 
@@ -125,11 +126,11 @@ class PostgresDatabase:
     async def close(self) -> None:
         """Finish what is under way, within ten seconds, and let go of the connections."""
         self._closed = True
-        cutting = self._loop.call_later(CLOSE_SECONDS, self._cut)
+        cutting = asyncio.create_task(self._cut_after(CLOSE_SECONDS))
         await self._inbox.close()
-        await self._loop.run_in_executor(None, self._ear.close)
         await self._loop.run_in_executor(None, self._pool.shutdown)
         cutting.cancel()
+        await self._loop.run_in_executor(None, self._ear.close)
         for session in self._sessions:
             session.close()
 
@@ -157,9 +158,12 @@ class PostgresDatabase:
     def _tell(self, woken: set[str]) -> None:
         self.on_commit(woken)  # which is set later than this is made
 
-    def _cut(self) -> None:
-        for session in self._sessions:
-            session.cut()
+    async def _cut_after(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        while True:
+            for session in self._sessions:
+                session.cut()
+            await asyncio.sleep(CUT_AGAIN_SECONDS)
 
     async def _in_pool(self, act: Callable[[Session], T]) -> T:
         if self._closed:

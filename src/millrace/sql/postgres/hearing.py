@@ -27,6 +27,7 @@ from millrace.sql.postgres.transaction import PostgresTransaction
 CHANNEL = "millrace"
 TURN_SECONDS = 1.0
 SECOND_LOOK_SECONDS = 0.1
+CLOSE_SECONDS = 2.0
 GONE_MS = 10_000  # a server that has not written for so long is gone
 PAYLOAD_CHARACTERS = 7_000  # PostgreSQL takes 8,000 bytes
 NOW = "(extract(epoch from clock_timestamp()) * 1000)::bigint"
@@ -86,7 +87,7 @@ class Ear:
         """Stop listening."""
         self._stopping.set()
         self._ring()
-        self._thread.join()
+        self._thread.join(CLOSE_SECONDS)  # longer only when the database does not answer; it ends with the process
         self._bell.close()
         self._rung.close()
 
