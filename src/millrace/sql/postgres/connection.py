@@ -49,8 +49,8 @@ SETTINGS = {
 KEEPS_SYNCHRONY = ("on", "remote_apply")  # what a database may have chosen beyond ours
 
 RETRIED = ("40001", "40P01", "23505")  # serialization failure, deadlock, a row that another server was quicker to write
-# The connection, the right to write on it, or the columns that its statements were prepared for.
-GONE = ("08", "57P", "25006", "25P03", "25P04", "0A000")
+# The connection, the right to write on it, or the statements that were prepared there, for columns that have changed.
+GONE = ("08", "57P", "25006", "25P03", "25P04", "0A000", "26000")
 OURS = ("21", "22", "23", "42")  # what only a mistake in a statement brings about
 NOT_OURS = ("42501", "42P01")
 
