@@ -1,7 +1,8 @@
 """Figures of the store on PostgreSQL, on a private cluster with its own durable settings, as ratios to the floor G."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import uvloop
@@ -28,7 +29,7 @@ def measure(table: Table) -> None:
         url = cluster.create_database("bench")
         prepare(url)
         uvloop.run(_alone(url, table))
-        _beside_peers(url, table)
+        _beside_peers(cluster, table)
         _beside_a_second(cluster, table)
 
 
@@ -82,9 +83,12 @@ async def _empty(rig: Rig) -> None:
         pass
 
 
-def _beside_peers(url: str, table: Table) -> None:
+def _beside_peers(cluster: Cluster, table: Table) -> None:
     """Measure each peer in turn with us at the same work; print our rates as ratios to the best of each kind."""
-    turns = [(name, uvloop.run(_ours(url)), figures_of(url, name)) for name in RUNS]
+    turns = []
+    for name in RUNS:
+        with _new_database(cluster, "ours") as url:
+            turns.append((name, uvloop.run(_ours(url)), figures_of(url, name)))
     for name, _, theirs in turns:
         rates = ", ".join(f"{rate:,.0f}" for rate in theirs)
         table.line(f"{name + ' a second: batches, singles, drained':<58} {rates}")
@@ -99,7 +103,6 @@ async def _ours(url: str) -> Figures:
     singles = await rig.send(ROWS // 2, per_send=1, callers=256)
     batches = await rig.send(PEERS_DEPTH - ROWS // 2, per_send=100, callers=8)
     drained = await rig.drain(PEERS_DEPTH, 2)
-    await rig.store.delete_queue("bench", rig.queue.id)
     await rig.store.close()
     return Figures(batches, singles, drained)
 
@@ -116,8 +119,15 @@ def _beside_a_second(cluster: Cluster, table: Table) -> None:
 
 
 def _work(cluster: Cluster, name: str, servers: int) -> Work:
-    url = cluster.create_database(name)
-    try:
+    with _new_database(cluster, name) as url:
         return work_per_second(url, servers, ROWS)
+
+
+@contextmanager
+def _new_database(cluster: Cluster, name: str) -> Iterator[str]:
+    url = cluster.create_database(name)
+    prepare(url)
+    try:
+        yield url
     finally:
         cluster.drop_database(name)

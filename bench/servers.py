@@ -14,7 +14,6 @@ import uvloop
 from bench.store import Rig
 from millrace.clock import wall_ms
 from millrace.settlement import Ack
-from millrace.sql.postgres.preparing import prepare
 from millrace.sql.stores import postgres_store
 
 CONSUMERS, BATCH = 2, 100
@@ -31,8 +30,7 @@ class Work(NamedTuple):
 
 
 def work_per_second(url: str, servers: int, messages: int) -> Work:
-    """Measure so many servers on an empty database."""
-    prepare(url)
+    """Measure so many servers on a database that is prepared and empty."""
     queue_id = uvloop.run(_make_queue(url))
     with _started(url, queue_id, servers, messages) as started:
         began = perf_counter()

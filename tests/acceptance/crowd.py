@@ -7,6 +7,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psycopg
+
 from tests.support import Server
 
 PROGRAM = """
@@ -69,10 +71,11 @@ class Call(NamedTuple):
 
 
 class Crowd:
-    """A folder with the program, its notes, and servers on one database."""
+    """A folder with the program, its notes, and servers on one database; `store` is how they get there."""
 
     def __init__(self, folder: Path, url: str) -> None:
         self.folder, self.url, self.notes = folder, url, folder / "notes"
+        self.store = url
         self.program = folder / "program.py"
         self.program.write_text(PROGRAM)
         self.notes.touch()
@@ -87,7 +90,7 @@ class Crowd:
         app_arguments = ("--app", f"{self.program}:app") if app else ()
         server = Server(
             self.folder / f"data-{self._count}",
-            *("--store", self.url, "--config", "", *app_arguments, *arguments),
+            *("--store", self.store, "--config", "", *app_arguments, *arguments),
             environ={"NOTES": str(self.notes), **environ},
             key=key,
         )
@@ -128,3 +131,32 @@ def wait_for(condition: Callable[[], Any], seconds: float = 10) -> Any:
         assert time.monotonic() < until, "it did not come"
         time.sleep(0.005)
     return found
+
+
+def send(server: Server, queue_id: str, *bodies: Any, **more: Any) -> None:
+    messages = [{"body": body, "content_type": "text", **more} for body in bodies]
+    assert server.v4("POST", f"/queues/{queue_id}/messages/batch", {"messages": messages}).status == 200
+
+
+def pull(server: Server, queue_id: str, wait_seconds: float = 0) -> list[dict[str, Any]]:
+    return server.v4("POST", f"/queues/{queue_id}/messages/pull", {"wait_seconds": wait_seconds}).result["messages"]
+
+
+def queue_id_of(server: Server, name: str) -> str:
+    [queue] = server.v4("GET", f"/queues?name={name}").result
+    return queue["queue_id"]
+
+
+def ask(url: str, statement: str) -> list[tuple[Any, ...]]:
+    with psycopg.connect(url, autocommit=True) as connection:
+        cursor = connection.execute(statement)
+        return cursor.fetchall() if cursor.description is not None else []
+
+
+def make_due(url: str, *, minutes: str) -> None:
+    """Let the cron be due now, and again with each minute; each call has its own word for all minutes."""
+    ask(url, f"update crons set expression = '{minutes} * * * *', seen_until_ms = seen_until_ms - 120000")
+
+
+def ended(crowd: Crowd, queue: str) -> list[str]:
+    return [call.body for call in crowd.calls(queue) if call.what == "end"]

@@ -9,7 +9,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from millrace.apps.jobs.app import SCHEMA as JOBS
@@ -19,7 +18,18 @@ from millrace.sql.postgres.preparing import prepare
 from millrace.sql.schemas import Schema, migrations
 from millrace.sql.stores import postgres_store
 from millrace.testing import ManualClock
-from tests.acceptance.crowd import SHOWN_KEY, Crowd, most_at_once, wait_for
+from tests.acceptance.crowd import (
+    SHOWN_KEY,
+    Crowd,
+    ask,
+    ended,
+    make_due,
+    most_at_once,
+    pull,
+    queue_id_of,
+    send,
+    wait_for,
+)
 from tests.clusters import emptied_database, fresh_database, template_database
 from tests.support import Server
 
@@ -86,26 +96,6 @@ def second(pair: list[Server]) -> Server:
     return pair[1]
 
 
-def send(server: Server, queue_id: str, *bodies: Any, **more: Any) -> None:
-    messages = [{"body": body, "content_type": "text", **more} for body in bodies]
-    assert server.v4("POST", f"/queues/{queue_id}/messages/batch", {"messages": messages}).status == 200
-
-
-def pull(server: Server, queue_id: str, wait_seconds: float = 0) -> list[dict[str, Any]]:
-    return server.v4("POST", f"/queues/{queue_id}/messages/pull", {"wait_seconds": wait_seconds}).result["messages"]
-
-
-def queue_id_of(server: Server, name: str) -> str:
-    [queue] = server.v4("GET", f"/queues?name={name}").result
-    return queue["queue_id"]
-
-
-def ask(url: str, statement: str) -> list[tuple[Any, ...]]:
-    with psycopg.connect(url, autocommit=True) as connection:
-        cursor = connection.execute(statement)
-        return cursor.fetchall() if cursor.description is not None else []
-
-
 def event_of(stream: http.client.HTTPResponse) -> bytes:
     """Read one Server-Sent Event."""
     lines = [stream.readline()]
@@ -114,20 +104,11 @@ def event_of(stream: http.client.HTTPResponse) -> bytes:
     return b"".join(lines)
 
 
-def make_due(url: str, *, minutes: str) -> None:
-    """Let the cron be due now, and again with each minute; each call has its own word for all minutes."""
-    ask(url, f"update crons set expression = '{minutes} * * * *', seen_until_ms = seen_until_ms - 120000")
-
-
 def is_refused(server: Server, sentence: str) -> bool:
     """Wait for the end of a server that could not start, and say whether it gave this reason."""
     code = server.process.wait(20)
     wait_for(lambda: "millrace: " in server.text)
     return code == 1 and sentence in server.text
-
-
-def ended(crowd: Crowd, queue: str) -> list[str]:
-    return [call.body for call in crowd.calls(queue) if call.what == "end"]
 
 
 def test_of_servers_that_start_together_on_an_empty_database_one_makes_the_key(pair: list[Server]) -> None:
@@ -277,17 +258,19 @@ async def test_a_leader_whose_connection_was_cut_is_fenced_once_another_one_lead
     clock = ManualClock()
     with emptied_database(template_database("engine", prepare)) as url:
         stores = [postgres_store(url, clock) for _ in range(2)]
-        old, new = (Leader(store, clock, "server") for store in stores)
-        while not await old.tend():  # noqa: ASYNC110 - nothing tells that one was chosen
+        leaders = [(Leader(store, clock, "server"), store) for store in stores]
+        while not await leaders[0][0].tend():
+            leaders.reverse()
             await asyncio.sleep(0.01)
+        (old, its_store), (new, other_store) = leaders
 
         while not await new.tend():
             ask(url, f"select pg_terminate_backend(pid) from ({LEADER}) as holder")
             await asyncio.sleep(0.02)
 
         with pytest.raises(Fenced):
-            await stores[0].write(old.check)
-        await stores[1].write(new.check)
+            await its_store.write(old.check)
+        await other_store.write(new.check)
         for store in stores:
             await store.close()
 

@@ -46,6 +46,10 @@ class BorrowedTransaction(PostgresTransaction):
         """
         return [] if name == "hold_fold" else super().fetch(name, bindings)
 
+    def fetch_each(self, name: str, bindings: Sequence[Bindings]) -> list[list[Row]]:
+        """Run a statement for one set of bindings after the other."""
+        return [self.fetch(name, one) for one in bindings]
+
     def insert_many(self, name: str, rows: Sequence[Sequence[Any]]) -> int:
         """Insert a column a value."""
         text = self._statements[name].text

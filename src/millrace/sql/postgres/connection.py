@@ -24,10 +24,10 @@ DEFAULTS: dict[str, Any] = {
     "connect_timeout": CONNECT_SECONDS,
     "target_session_attrs": "read-write",
     "application_name": "millrace",
-    "keepalives_idle": 10,
+    "keepalives_idle": 5,  # with these a machine that is gone is given up after 10 s, asked or not
     "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 15_000,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 10_000,
     "client_encoding": "UTF8",
 }
 
