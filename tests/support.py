@@ -24,15 +24,17 @@ IS_SOAK = bool(os.environ.get("SOAK"))  # `make soak`: the long form of tests th
 STOP_SECONDS = 20
 ADDRESS = re.compile(rb'"address":"(http://[^"]+)"')
 KEY = "sk_live_the-key-of-the-tests"
+MASTER_KEY = "7e" * 32
 
 
 def environ_for(data: Path) -> dict[str, str]:
     """Give what a server on this data directory finds in its environment: the URL of a database, if that has the store.
 
+    And a master key, since servers on a database make none.
     TEST_STORE=postgres moves all of them there.
     """
     is_there = data in ON_POSTGRES or os.environ.get("TEST_STORE") == "postgres"
-    return {"DATABASE_URL": database_for(data)} if is_there else {}
+    return {"DATABASE_URL": database_for(data), "MASTER_KEY": MASTER_KEY} if is_there else {}
 
 
 ON_POSTGRES: set[Path] = set()  # data directories whose store is in a database

@@ -16,6 +16,7 @@ from millrace.http.app import is_loopback
 from millrace.names import check_account_id
 
 URL = re.compile(r"https?://[!-~]+")
+BEGINNING = re.compile(r"[\w+.-]{0,20}:?/{0,3}")
 OFF = ("0", "false", "no", "off")
 POSTGRES, SQLITE = ("postgresql://", "postgres://"), "sqlite:///"
 DATABASE = "millrace.db"  # its name in a data directory
@@ -97,30 +98,50 @@ def read_settings(environ: Mapping[str, str], flags: Mapping[str, Any]) -> Setti
         "r2_bucket": environ.get("R2_BUCKET") or None,
     }
     given.update({key: value for key, value in flags.items() if value is not None})
-    settings = _located(Settings(**{key: value for key, value in given.items() if value is not None}))
+    settings = _located(
+        Settings(**{key: value for key, value in given.items() if value is not None}), flags.get("data")
+    )
     _check(settings, environ)
     return settings
 
 
-def _located(settings: Settings) -> Settings:
+def _located(settings: Settings, flag: Path | None) -> Settings:
     """Take a `sqlite:` URL for the data directory that it names, and leave a PostgreSQL one as it is.
 
     Raises:
-        ConfigurationError: it is neither.
+        ConfigurationError: it is neither, or another directory than the one that `--data` names.
     """
-    for name, url in (("--store or DATABASE_URL", settings.store), ("DIRECT_DATABASE_URL", settings.direct_store)):
-        if url is not None and not url.startswith((*POSTGRES, SQLITE)):
-            scheme = url.partition(":")[0][:20]
-            raise ConfigurationError(f"{name} begins with {scheme!r}; expected {POSTGRES[0]}… or {SQLITE}PATH")
-    if settings.store is None or not settings.store.startswith(SQLITE):
-        return settings
-    database = Path(settings.store.removeprefix(SQLITE))
+    store, direct = settings.store, settings.direct_store
+    if store is not None and not store.startswith((*POSTGRES, SQLITE)):
+        allowed = f"{POSTGRES[0]}… or {SQLITE}DIRECTORY/{DATABASE}, with a fourth slash for a path from the root"
+        raise ConfigurationError(f"--store or DATABASE_URL begins with {_beginning(store)!r}; expected {allowed}")
+    if direct is not None and not direct.startswith(POSTGRES):
+        raise ConfigurationError(f"DIRECT_DATABASE_URL begins with {_beginning(direct)!r}; expected {POSTGRES[0]}…")
+    if direct is not None and (store is None or store.startswith(SQLITE)):
+        raise ConfigurationError(
+            "DIRECT_DATABASE_URL is set, but no PostgreSQL database to go with it; name one with --store or DATABASE_URL"
+        )
+    return settings if store is None or not store.startswith(SQLITE) else _in_directory(settings, store, flag)
+
+
+def _in_directory(settings: Settings, url: str, flag: Path | None) -> Settings:
+    database = Path(url.removeprefix(SQLITE))
     if database.name != DATABASE:
         raise ConfigurationError(
             f"--store or DATABASE_URL names the file {database.name[:80]!r}; expected {SQLITE}DIRECTORY/{DATABASE}, where "
             "the directory is the server's data directory"
         )
+    if flag is not None and flag != database.parent:
+        raise ConfigurationError(
+            f"--data is {str(flag)!r}, but --store or DATABASE_URL names {str(database.parent)!r}; give one of them"
+        )
     return msgspec.structs.replace(settings, data=database.parent, store=None)
+
+
+def _beginning(url: str) -> str:
+    """Give what stands before any host, user or password."""
+    found = BEGINNING.match(url)
+    return found[0] if found else ""
 
 
 def with_secrets(settings: Settings, secrets: Mapping[str, str]) -> Settings:

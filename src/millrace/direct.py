@@ -220,7 +220,7 @@ async def _open_postgres(url: str, account: str, stack: AsyncExitStack) -> Datab
         from millrace.sql.postgres.visiting import Visitor, check_version  # noqa: PLC0415
     except ImportError as error:
         raise ConfigurationError(
-            f"the driver of PostgreSQL is missing ({error.name}); pip install 'millrace[postgres]'"
+            f"the driver of PostgreSQL is missing ({error.name}); install Millrace with its extra: pip install '.[postgres]'"
         ) from error
     cursors = Cursors()
     visitor = Visitor(url, cursors)

@@ -36,7 +36,7 @@
     ├── QueueUnavailable              an application could not queue what it was given
     ├── OutboundRefused               a URL leads where this server does not call
     ├── OutboundFailed                another server gave no answer
-    ├── StoreUnavailable              the store cannot write now; nothing was changed
+    ├── StoreUnavailable              the store cannot write now
     ├── StoreRefused                  the data directory must be looked at before a start
     ├── ServerUnreachable             a ConnectionError, too
     ├── ServerFailed
@@ -307,7 +307,7 @@ class OutboundFailed(MillraceError):
 
 
 class StoreUnavailable(MillraceError):
-    """Try again later; nothing was changed."""
+    """Try again later; nothing was changed, unless the message says that nobody knows."""
 
     code = "SERVICE_UNAVAILABLE"
 

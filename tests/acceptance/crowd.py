@@ -2,8 +2,8 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,8 +30,6 @@ async def work(batch, env):
     for message in batch.messages:
         note("begin", batch.queue, os.getpid(), message.body)
     await asyncio.sleep(0.03)
-    while NOTES.with_name("held").exists():
-        await asyncio.sleep(0.02)
     for message in batch.messages:
         note("end", batch.queue, os.getpid(), message.body)
 
@@ -52,8 +50,8 @@ def limited(name, **settings):
 
 
 app = App(
-    handlers={"pairs": work, "singles": work, "plain": work},
-    queues=(limited("pairs", max_concurrency=2), limited("singles", max_concurrency=1), limited("plain")),
+    handlers={"pairs": work, "plain": work},
+    queues=(limited("pairs", max_concurrency=2), limited("plain")),
     crons=(Cron(name="tick", expression="0 0 29 2 *", act=tick),),
     workflows={"count": count},
 )
@@ -101,15 +99,6 @@ class Crowd:
         """Give what the handlers of a queue have noted so far."""
         lines = self.notes.read_text().splitlines()
         return [call for call in (Call(*line.split(" ", 3)) for line in lines) if call.queue == queue]
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Let no call end meanwhile."""
-        (self.folder / "held").touch()
-        try:
-            yield
-        finally:
-            (self.folder / "held").unlink(missing_ok=True)
 
     def close(self) -> None:
         self._exits.close()

@@ -19,6 +19,7 @@ from tests.support import Reply, Server
 AT_ONCE_SECONDS = 1.0
 BACK_SECONDS = 2.0
 AWAY_SECONDS = 2.0
+STOP_SECONDS = 5.0
 CONNECTIONS = 20
 
 
@@ -92,6 +93,17 @@ def test_what_comes_after_a_restart_of_the_database_is_served_as_if_nothing_had_
 
             assert sent.status == 200
             assert {reply.status for reply in replies} == {200}
+
+
+def test_a_server_stops_in_order_while_its_database_is_away(cluster: Cluster, database: str, tmp_path: Path) -> None:
+    with server_on(cluster.url(database), tmp_path) as server:
+        server.create_queue("left")
+        cluster.stop("immediate")
+        began = time.monotonic()
+
+        assert server.stop() == 0
+
+        assert time.monotonic() - began < STOP_SECONDS
 
 
 def test_too_many_connections_cost_503_with_a_sentence_until_there_is_room(

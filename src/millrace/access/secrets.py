@@ -97,7 +97,7 @@ class Secrets:
         return ConfigurationError(
             f"secret {name!r} of account {account_id!r} is sealed with another master key than {self._master_key.place}"
             " holds; set MASTER_KEY to that key or put its file back, or, if it is lost, remove the secret with "
-            f"`millrace secret delete {name} --data …` and put it again"
+            f"`millrace secret delete {name} --data …`, or --store …, and put it again"
         )
 
 

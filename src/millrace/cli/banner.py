@@ -38,6 +38,9 @@ class Banner:
         elif self._show_key and self._settings.admin_token:
             secret = self._settings.admin_token
             print(f"Admin key of account '{self._settings.account_id}':\n\n    {secret}\n", file=sys.stderr)
+        if self._settings.role == "consumer":
+            print("It runs handlers, and answers health and metrics only.\n", file=sys.stderr, flush=True)
+            return
         print(f"Send something:\n\n    {self._example(secret or '$MILLRACE_TOKEN')}\n", file=sys.stderr, flush=True)
 
     def _example(self, secret: str) -> str:

@@ -10,7 +10,7 @@ from millrace.cli.printing import counted, print_json, print_lines, print_table
 from millrace.cli.progress import ProgressLine
 from millrace.clock import iso_milliseconds, wall_ms
 from millrace.config import read_settings
-from millrace.errors import StoreRefused
+from millrace.errors import ConfigurationError, StoreRefused
 from millrace.moving.backups import back_up
 from millrace.moving.backups import restore as restore_backup
 from millrace.moving.checking import find_faults
@@ -47,12 +47,13 @@ def status(arguments: argparse.Namespace) -> int:
 def copy(arguments: argparse.Namespace) -> int:
     """Copy a whole store into an empty place."""
     source, target = place_of(arguments.source), place_of(arguments.target)
+    if source == target:
+        raise ConfigurationError(f"--from and --to are both {source}; name an empty place with --to")
     copied = move(source, target, SCHEMAS, wall_ms, ProgressLine())
     if arguments.json:
         print_json(msgspec.to_builtins(copied))
     elif copied.finished_at_ms is not None:
-        at = iso_milliseconds(copied.finished_at_ms)
-        print_lines(f"{target} is a copy already, finished at {at}; nothing was done")
+        print_lines(_already(target, copied.finished_at_ms))
     else:
         print_lines(f"copied {source} to {target}: {_counts(copied.rows)}; both sides are the same")
     return 0
@@ -76,6 +77,8 @@ def restore(arguments: argparse.Namespace) -> int:
     copied = restore_backup(arguments.file, place, SCHEMAS, wall_ms, ProgressLine(), replace=arguments.replace)
     if arguments.json:
         print_json(msgspec.to_builtins(copied))
+    elif copied.finished_at_ms is not None:
+        print_lines(_already(place, copied.finished_at_ms))
     else:
         print_lines(f"restored {arguments.file} to {place}: {_counts(copied.rows)}")
     return 0
@@ -98,10 +101,16 @@ def place_in(arguments: argparse.Namespace) -> Place:
         arguments.refuse("--data names a directory and --store a database; give one of them")
     if arguments.store:
         return place_of(arguments.store)
-    settings = read_settings(environment(), {"data": arguments.data})
-    if settings.store is None or arguments.data:
-        return Place("sqlite", str((arguments.data or settings.data) / DATABASE))
+    if arguments.data:
+        return Place("sqlite", str(arguments.data / DATABASE))
+    settings = read_settings(environment(), {})
+    if settings.store is None:
+        return Place("sqlite", str(settings.data / DATABASE))
     return place_of(settings.direct_store or settings.store)
+
+
+def _already(place: Place, at_ms: int) -> str:
+    return f"{place} is a copy already, finished at {iso_milliseconds(at_ms)}; nothing was done"
 
 
 def _counts(rows: dict[str, int]) -> str:

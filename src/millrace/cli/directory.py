@@ -17,6 +17,7 @@ from millrace.sql.transaction import Transaction
 T = TypeVar("T")
 
 COMMAND = Actor("command")
+OF_A_DATABASE = ("DATABASE_URL", "DIRECT_DATABASE_URL", "MILLRACE_ROLE")
 
 
 def is_at_hand(arguments: argparse.Namespace) -> bool:
@@ -33,8 +34,13 @@ def check_place(arguments: argparse.Namespace) -> None:
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
-    """Give the settings that a server with these flags would have, `.env` included."""
-    return read_settings(environment(), {"data": arguments.data, "store": arguments.store})
+    """Give the settings that a server on this store would have, `.env` included; `--data` goes before DATABASE_URL."""
+    if arguments.data and arguments.store:
+        arguments.refuse("--data names a directory and --store a database; give one of them")
+    environ = environment()
+    if arguments.data:
+        environ = {name: value for name, value in environ.items() if name not in OF_A_DATABASE}
+    return read_settings(environ, {"data": arguments.data, "store": arguments.store})
 
 
 def in_place(settings: Settings, act: Callable[[SqlStore, Clock], Awaitable[T]]) -> T:

@@ -15,14 +15,16 @@ from millrace import __version__
 from millrace.cli.applications import SCHEMAS
 from millrace.cli.check import check_file
 from millrace.cli.db import place_in
-from millrace.cli.environment import environment
+from millrace.cli.directory import settings_of
 from millrace.cli.printing import print_json, print_lines
 from millrace.clock import wall_ms
-from millrace.config import Settings, read_settings
+from millrace.config import Settings
 from millrace.errors import MillraceError
 from millrace.moving import sqlite, symptoms
+from millrace.moving.checking import lacking_rights
 from millrace.moving.moves import reading
 from millrace.moving.places import Place
+from millrace.moving.sqlite import known_tables
 from millrace.moving.standing import postgres_side, versions_in
 from millrace.moving.symptoms import Finding
 from millrace.sql.sqlite.directory import DATABASE, lock_directory
@@ -58,7 +60,7 @@ def _look(arguments: argparse.Namespace) -> Iterator[Finding]:
     )
     yield _files()
     try:
-        settings = read_settings(environment(), {"data": arguments.data})
+        settings = settings_of(arguments)
         place = place_in(arguments)
     except MillraceError as error:
         yield Finding("fail", "settings", str(error), "correct it; docs/settings.md has a line for each")
@@ -89,7 +91,7 @@ def _settings(settings: Settings) -> Iterator[Finding]:
     dotenv = f"{Path('.env').resolve()}; " if Path(".env").is_file() else ""
     yield Finding("ok", "settings", f"{dotenv}set: {', '.join(given) or 'none'}")
     if not settings.master_key and settings.store is not None:
-        advice = "each server would make one of its own; set the same MASTER_KEY for all"
+        advice = "no secret can be stored or read; set the same MASTER_KEY for all servers"
         yield Finding("warn", "master key", "not set", advice)
     if settings.host not in LOOPBACK and not settings.admin_token:
         advice = "the key of the first start is printed once; set ADMIN_TOKEN if that is nobody's to read"
@@ -154,6 +156,8 @@ def _database(place: Place, settings: Settings) -> Iterator[Finding]:
     module = postgres_side()
     yield Finding("ok", "store", str(place))
     with module.reading(place.location) as side:
+        for lacking in lacking_rights(side, known_tables(SCHEMAS)):
+            yield Finding("fail", "rights", lacking, "docs/operating.md has the statements, under Security")
         yield from symptoms.database(side, wall_ms)
         yield from symptoms.queues(side, wall_ms())
     with module.writing(place.location) as side:

@@ -125,7 +125,7 @@ class House:
         )
         open_routes = health.routes()
         if not is_whole:
-            return Door(desk, book.routes(), open_routes, keyless)
+            return Door(desk, book.routes(), open_routes, keyless, is_whole=False)
         routes = [*self._routes(applications), *book.routes()]
         routes += Tail(self.telemetry, self.clock, account_id).routes()
         routes += pages.routes([*open_routes, *routes], __version__)

@@ -11,12 +11,10 @@ from millrace.access.keys import Key, Keys
 from millrace.access.scopes import Role
 from millrace.cli.clients import client_of
 from millrace.cli.directory import in_place, is_at_hand, settings_of
-from millrace.cli.environment import environment
 from millrace.cli.printing import print_json, print_lines, print_table
 from millrace.client.objects import KeyObject
 from millrace.client.synchronous import Client
 from millrace.clock import Clock
-from millrace.config import read_settings
 from millrace.errors import Forbidden, KeyNotFound
 from millrace.http.keys import key_object
 from millrace.sql.store import SqlStore
@@ -69,7 +67,7 @@ def revoke(arguments: argparse.Namespace) -> int:
 
 
 def _create_in(arguments: argparse.Namespace, secret: str | None) -> KeyObject:
-    account = arguments.account or read_settings(environment(), {}).account_id
+    account = arguments.account or settings_of(arguments).account_id
     queues = tuple(arguments.queues) if arguments.queues else None
     key, shown = _in_place(
         arguments,

@@ -38,7 +38,9 @@ def main() -> None:
 
 
 def _explain(error: Exception, code: int) -> int:
-    print(f"millrace: {error}", file=sys.stderr)
+    from millrace.cli.printing import with_cause
+
+    print(f"millrace: {with_cause(error)}", file=sys.stderr)
     return code
 
 

@@ -2,8 +2,8 @@
 
 import sys
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import monotonic
 from typing import TypeVar
@@ -11,6 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from millrace.cli.applications import SCHEMAS
+from millrace.cli.printing import with_cause
 from millrace.clock import Clock, clock_after
 from millrace.config import Settings
 from millrace.errors import ConfigurationError, StoreUnavailable
@@ -71,7 +72,7 @@ def wait_for_place(settings: Settings) -> Place:
             if settings.store is None or monotonic() >= until:
                 raise
             if not told:
-                print(f"millrace: {error}; waiting for it", file=sys.stderr, flush=True)
+                print(f"millrace: {with_cause(error, '; waiting for it')}", file=sys.stderr, flush=True)
             told = True
             time.sleep(PAUSE_SECONDS)
 
@@ -80,8 +81,8 @@ def queues_in(settings: Settings) -> list[Queue]:
     """Give the queues of the account as they are, without changing anything; none where there is no store yet."""
     if settings.store is None:
         return read_queues(settings.data, settings.account_id)
-    from millrace.sql.postgres.preparing import read_queues as read_queues_of
-
+    with _driver():
+        from millrace.sql.postgres.preparing import read_queues as read_queues_of
     return read_queues_of(settings.store, settings.account_id)
 
 
@@ -89,21 +90,28 @@ def reader_of(settings: Settings) -> Callable[[Callable[[Transaction], T]], T]:
     """Give what runs a function on the store as it is, without changing or locking anything."""
     if settings.store is None:
         return lambda fn: read_database(settings.data, fn)
-    from millrace.sql.postgres.preparing import read_database as read_database_of
-
+    with _driver():
+        from millrace.sql.postgres.preparing import read_database as read_database_of
     url = settings.store
     return lambda fn: read_database_of(url, fn)
 
 
 def _in_database(url: str, direct_url: str | None) -> Place:
-    try:
+    with _driver():
         from millrace.sql.postgres.clock import clock_of
         from millrace.sql.postgres.connection import shown
         from millrace.sql.postgres.preparing import prepare
-    except ImportError as error:
-        raise ConfigurationError(
-            f"the driver of PostgreSQL is missing ({error.name}); pip install 'millrace[postgres]'"
-        ) from error
     prepare(direct_url or url, SCHEMAS)
     clock = clock_of(direct_url or url)
     return Place(clock, lambda: postgres_store(url, clock, SCHEMAS, direct_url), shown(url))
+
+
+@contextmanager
+def _driver() -> Iterator[None]:
+    """Tell of the driver, which is an extra, where an import finds that it is not installed."""
+    try:
+        yield
+    except ImportError as error:
+        raise ConfigurationError(
+            f"the driver of PostgreSQL is missing ({error.name}); install Millrace with its extra: pip install '.[postgres]'"
+        ) from error

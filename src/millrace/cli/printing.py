@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from millrace.errors import StoreUnavailable
+
 SHOWN_CHARACTERS = 100
 
 
@@ -38,3 +40,10 @@ def shortened(body: object) -> str:
 def counted(count: int, noun: str) -> str:
     """Say how many: `1 message`, `2 messages`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def with_cause(error: Exception, more: str = "") -> str:
+    """Give the sentence of an error and, where no connection to a database was made, what libpq said: no values."""
+    cause = error.__cause__
+    is_of_libpq = isinstance(error, StoreUnavailable) and getattr(cause, "sqlstate", "") is None
+    return "\n  ".join([f"{error}{more}", *(str(cause).splitlines() if is_of_libpq else ())])

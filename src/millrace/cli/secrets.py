@@ -15,6 +15,7 @@ from millrace.cli.directory import check_place, in_place, is_at_hand, settings_o
 from millrace.cli.printing import print_json, print_lines, print_table
 from millrace.client.wire import quoted
 from millrace.clock import Clock
+from millrace.config import Settings
 from millrace.errors import InvalidInput
 from millrace.http.secrets import Deleted, SecretList, SecretObject, secret_object
 from millrace.sql.store import SqlStore
@@ -69,9 +70,14 @@ def _in_place(arguments: argparse.Namespace, act: Callable[[Secrets, str], Await
     account = arguments.account or settings.account_id
 
     async def run(store: SqlStore, clock: Clock) -> T:
-        return await act(Secrets(store, clock, MasterKey(settings.master_key, settings.data)), account)
+        return await act(Secrets(store, clock, _master_key(settings)), account)
 
     return in_place(settings, run)
+
+
+def _master_key(settings: Settings) -> MasterKey:
+    """Give the key that a server with these settings would have."""
+    return MasterKey(settings.master_key, None if settings.store else settings.data)
 
 
 def _read_value(name: str) -> str:

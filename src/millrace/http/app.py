@@ -25,11 +25,15 @@ KEY_SUBPROTOCOL = "bearer."
 SLASHES = re.compile("//+")
 
 
+ASK_ANOTHER = "this server answers health and metrics only; ask one of the role api or all"
+
+
 class Door:
     """An ASGI application over a route table.
 
     Open routes answer without a key. `admissions` let callers in, by the first segment of the path, beside the keys.
-    `keyless`, for development, is whom callers of this machine without a key stand for.
+    `keyless`, for development, is whom callers of this machine without a key stand for. A door that is not whole sends
+    callers to other servers.
     """
 
     def __init__(
@@ -41,10 +45,11 @@ class Door:
         *,
         sockets: Iterable[Socket] = (),
         admissions: Mapping[str, Admit] | None = None,
+        is_whole: bool = True,
     ) -> None:
         self._desk = desk
         self._open = {route.path: route for route in open_routes}
-        self._table = RouteTable([*self._open.values(), *routes])
+        self._table = RouteTable([*self._open.values(), *routes], *(() if is_whole else (ASK_ANOTHER,)))
         self._sockets = RouteTable([_route_of(socket) for socket in sockets])
         self._holds = {socket.path: socket.hold for socket in sockets}
         self._admissions = admissions or {}

@@ -117,10 +117,14 @@ class _Node:
 
 
 class RouteTable:
-    """Finds a route by method and path, segment by segment; doubled slashes count as one."""
+    """Finds a route by method and path, segment by segment; doubled slashes count as one.
 
-    def __init__(self, routes: Iterable[Route]) -> None:
+    `advice` ends the sentence about a path at which there is nothing.
+    """
+
+    def __init__(self, routes: Iterable[Route], advice: str = "/openapi.json lists the routes") -> None:
         self.routes = list(routes)
+        self._advice = advice
         self._root = _Node()
         for route in self.routes:
             self._add(route)
@@ -141,12 +145,12 @@ class RouteTable:
                 child = node.any
                 values.append(unquote(segment) if "%" in segment else segment)
             if child is None:
-                raise RouteNotFound(f"No route for {path[:200]!r}; /openapi.json lists the routes.")
+                raise RouteNotFound(f"No route for {path[:200]!r}; {self._advice}.")
             node = child
         found = node.routes.get(method)
         if found is None:
             if not node.routes:
-                raise RouteNotFound(f"No route for {path[:200]!r}; /openapi.json lists the routes.")
+                raise RouteNotFound(f"No route for {path[:200]!r}; {self._advice}.")
             allowed = ", ".join(sorted(node.routes))
             raise MethodNotAllowed(f"{method} is not allowed here; expected {allowed}.", allowed)
         route, names = found

@@ -92,6 +92,18 @@ def _audit(side: Side) -> list[str]:
 LOOKS: tuple[Callable[[Side], list[str]], ...] = (_places, _backlogs, _features, _numbers, _audit)
 
 
+def lacking_rights(side: Side, names: Sequence[str]) -> list[str]:
+    """Give what a PostgreSQL database does not let its user do, of what servers need; `names` are the tables."""
+    tables = side.tx.array([*names, *POSTGRES_ONLY])
+    found = [
+        f"the user may not read and write table {name}; grant select, insert, update and delete"
+        for (name,) in side.tx.fetch("rights_missing", {"names": tables})
+    ]
+    if not side.tx.fetch("rights_on_numbers")[0][0]:
+        found.append("the user may not use the sequence numbers; grant usage and update")
+    return found
+
+
 def _database_faults(side: Side, names: Sequence[str]) -> list[str]:
     """What PostgreSQL must do for what was answered to be safe, and let its user do."""
     settings = {row[0]: row[1] for row in side.tx.fetch("settings_of_database")}
@@ -105,12 +117,6 @@ def _database_faults(side: Side, names: Sequence[str]) -> list[str]:
             f"synchronous_commit of the database is {settings['synchronous_commit']}; Millrace sets it to on for itself, "
             "but others who send in their own transactions do not"
         )
-    tables = side.tx.array([*names, *POSTGRES_ONLY])
-    found += [
-        f"the user may not read and write table {name}; grant select, insert, update and delete"
-        for (name,) in side.tx.fetch("rights_missing", {"names": tables})
-    ]
-    if not side.tx.fetch("rights_on_numbers")[0][0]:
-        found.append("the user may not use the sequence numbers; grant usage and update")
+    found += lacking_rights(side, names)
     found += [f"index {name} is not valid; run reindex index {name}" for (name,) in side.tx.fetch("broken_indexes")]
     return found + [f"autovacuum of table {name} is off; switch it on" for (name,) in side.tx.fetch("autovacuum_off")]

@@ -25,7 +25,7 @@ def postgres_side() -> ModuleType:
         from millrace.moving import postgres  # noqa: PLC0415 - only where it is needed
     except ImportError as error:
         raise ConfigurationError(
-            f"the driver of PostgreSQL is missing ({error.name}); pip install 'millrace[postgres]'"
+            f"the driver of PostgreSQL is missing ({error.name}); install Millrace with its extra: pip install '.[postgres]'"
         ) from error
     return postgres
 

@@ -7,7 +7,7 @@ from millrace import limits
 from millrace.audit import Entry, following, shown_ids
 from millrace.sql import audit, queues
 from millrace.sql.lanes import keys_of_lane
-from millrace.sql.ordering import free
+from millrace.sql.ordering import free, hold_keys
 from millrace.sql.queues import QueueState, load
 from millrace.sql.settling import settle_lapsed
 from millrace.sql.transaction import Transaction
@@ -50,6 +50,7 @@ def expire(tx: Transaction, queue_id: str, now_ms: int, after_key: int) -> Expir
     """
     state = load(tx, queue_id)
     expired_before_ms = now_ms - state.retention_ms
+    hold_keys(tx, state)
     rows = tx.fetch("in_order", (max(after_key, state.first_key), state.end_key, limits.ROWS_PER_TRANSACTION))
     old = [row for row in rows if row[1] <= expired_before_ms]
     ends = [(row[0], expired_before_ms) for row in old if row[2] <= expired_before_ms]
@@ -66,6 +67,7 @@ def expire(tx: Transaction, queue_id: str, now_ms: int, after_key: int) -> Expir
 
 def sweep(tx: Transaction) -> int:
     """Remove one chunk of a lane that a purge or a delete has let go."""
+    tx.hold("sweep")  # a chunk that another server removes at this moment would look like an empty lane
     row = tx.fetch_one("next_dropped_lane")
     if row is None:
         return 0
@@ -115,12 +117,14 @@ def _take_out(
 ) -> list[bool]:
     """Run a statement that removes one message, for each that is wanted; its bindings begin with key and id."""
     state = load(tx, queue_id)
-    found = []
-    for bindings in wanted:
+    hold_keys(tx, state)
+    found = [False] * len(wanted)
+    for place in sorted(range(len(wanted)), key=wanted.__getitem__):  # as all do who lock several
+        bindings = wanted[place]
         row = tx.fetch_one(statement, bindings) if state.first_key < int(bindings[0]) < state.end_key else None
-        found.append(row is not None)
         if row is None:
             continue
+        found[place] = True
         size, ordering_key, due_at_ms = row
         state.add(-1, -size)
         if ordering_key is not None and due_at_ms is None:

@@ -78,7 +78,8 @@ class Ledger:
             outdated = [self._numbers[key] for key in self._new if key in self._numbers]
             if outdated:
                 tx.apply("forget_sends", (tx.array(outdated),))
-        if tx.insert_many("note_send", [*self._new.values()]) < len(self._new):
+        rows = [self._new[key] for key in sorted(self._new)]  # whoever writes the same ones waits, and not crosswise
+        if tx.insert_many("note_send", rows) < len(rows):
             raise RunAgain
 
     def _add(self, row: Row) -> None:

@@ -7,7 +7,7 @@ the next. So receiving knows nothing of keys.
 
 from typing import NamedTuple
 
-from millrace.sql.queues import NEVER_MS, QueueState
+from millrace.sql.queues import NEVER_MS, ORDERED, QueueState
 from millrace.sql.transaction import Transaction
 
 
@@ -21,7 +21,7 @@ class Order(NamedTuple):
 
 def order_of(tx: Transaction, state: QueueState, key: int) -> Order | None:
     """Give how a message stands; None where nothing in the lane has more than its time."""
-    if not state.features:
+    if not state.features and not tx.shares:  # else the first with more may have come since the state was read
         return None
     row = tx.fetch_one("order_of", (key,))
     return Order(*row) if row else None
@@ -39,8 +39,14 @@ def place(tx: Transaction, target: QueueState, order: Order | None, visible_at_m
 
 def is_ordered(tx: Transaction, state: QueueState, ordering_key: str) -> bool:
     """Say whether the lane has a message of this key; nobody sends to the lane's keys or frees them meanwhile."""
-    tx.hold(_name(state))
+    _hold(tx, state)
     return tx.fetch_one("is_ordered", (state.lane, ordering_key)) is not None
+
+
+def hold_keys(tx: Transaction, state: QueueState) -> None:
+    """Let nobody else send to the lane's keys or free them: before rows are locked, so that nobody waits crosswise."""
+    if state.features & ORDERED:
+        _hold(tx, state)
 
 
 def free_next(tx: Transaction, state: QueueState, gone: Order | None, now_ms: int) -> None:
@@ -51,10 +57,10 @@ def free_next(tx: Transaction, state: QueueState, gone: Order | None, now_ms: in
 
 def free(tx: Transaction, state: QueueState, ordering_key: str, now_ms: int) -> None:
     """Free the first of those that wait for the head of their key, which has gone."""
-    tx.hold(_name(state))
+    _hold(tx, state)
     tx.apply("free_next", (now_ms, state.lane, ordering_key))
     tx.wake(state.queue.id)
 
 
-def _name(state: QueueState) -> str:
-    return f"order {state.lane}"
+def _hold(tx: Transaction, state: QueueState) -> None:
+    tx.hold(f"order {state.lane}")

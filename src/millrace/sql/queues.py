@@ -13,7 +13,7 @@ from millrace.queue import Queue
 from millrace.settlement import Policy
 from millrace.sql import audit
 from millrace.sql.lanes import MAX_LANES, keys_of_lane
-from millrace.sql.transaction import Row, Transaction
+from millrace.sql.transaction import Row, RunAgain, Transaction
 from millrace.store import Cleared
 
 NO_RETENTION_MS = 1 << 62
@@ -21,6 +21,10 @@ NEVER_MS = 1 << 62  # when a message becomes visible that waits behind another o
 
 FOLD_CHANGES = 64  # where changes of a backlog are rows: as many as a look at it may cost
 FOLD_AGAIN = 16  # while a transaction of others is open, folding has to wait for it; so often it is tried
+
+# Held by all who add, change or remove queues, before anything else: names, lanes, settings, the audit trail, and the
+# row that counts such changes.
+QUEUES = "all queues"
 
 RANKED, ORDERED = 1, 2  # features of a lane: it has had messages of more than one priority, or with an ordering key
 
@@ -208,6 +212,7 @@ def oldest_of_all(tx: Transaction) -> list[tuple[Queue, int]]:
 
 def create(tx: Transaction, queue: Queue, entry: Entry | None = None) -> Queue:
     """Add a queue and the dead-letter queue its consumer names."""
+    tx.hold(QUEUES)
     _refuse_taken(tx, queue)
     tx.apply("insert_queue", {**_columns(queue), "lane": _new_lane(tx)})
     audit.note(tx, entry and entry_of_creation(entry, queue))
@@ -219,7 +224,7 @@ def update(
     tx: Transaction, account_id: str, queue_id: str, change: Callable[[Queue], Queue], entry: Entry | None = None
 ) -> Queue:
     """Replace a queue by a changed value of itself."""
-    tx.hold(f"settings {queue_id}")
+    tx.hold(QUEUES)
     before = owned(tx, account_id, queue_id)
     after = change(before)
     if after.name != before.name:
@@ -238,8 +243,8 @@ def delete(tx: Transaction, account_id: str, queue_id: str, entry: Entry | None 
     """Remove a queue and let go of its lane."""
     owned(tx, account_id, queue_id)
     state = _take_lane(tx, queue_id)
-    audit.note(tx, entry and _of_backlog(entry, state))
     tx.apply("delete_queue", (queue_id,))
+    audit.note(tx, entry and _of_backlog(entry, state))
     tx.apply("delete_rate_bucket", (queue_id,))
     tx.apply("drop_lane", (state.lane,))
     tx.wake(queue_id)
@@ -248,7 +253,6 @@ def delete(tx: Transaction, account_id: str, queue_id: str, entry: Entry | None 
 def purge(tx: Transaction, queue_id: str, now_ms: int, entry: Entry | None = None) -> Queue:
     """Give the queue a fresh lane and let go of the one its messages lie in."""
     state = _take_lane(tx, queue_id)
-    audit.note(tx, entry and _of_backlog(entry, state))
     queue = msgspec.structs.replace(state.queue, purge_started_at_ms=now_ms)
     tx.apply("set_lane", (_new_lane(tx), queue_id))
     tx.apply("drop_lane", (state.lane,))
@@ -256,6 +260,7 @@ def purge(tx: Transaction, queue_id: str, now_ms: int, entry: Entry | None = Non
         "update_queue",
         {"id": queue_id, "name": queue.name, "modified_at_ms": queue.modified_at_ms, "value": _text(queue)},
     )
+    audit.note(tx, entry and _of_backlog(entry, state))
     return queue
 
 
@@ -273,13 +278,13 @@ def ensure(
 def _into(tx: Transaction, queue_id: str) -> QueueState:
     state = find_each(tx, [queue_id])[queue_id]
     if state is None:
-        raise unknown(queue_id)
+        raise RunAgain("a queue that messages were to go into was deleted")
     return state
 
 
 def _take_lane(tx: Transaction, queue_id: str) -> QueueState:
     """Load a queue whose lane is let go: nothing is on its way into it, nor comes any more."""
-    tx.hold(f"settings {queue_id}")
+    tx.hold(QUEUES)
     tx.hold_shared(f"queue {queue_id}")
     return load(tx, queue_id)
 
@@ -315,7 +320,6 @@ def _refuse_taken(tx: Transaction, queue: Queue) -> None:
 
 
 def _new_lane(tx: Transaction) -> int:
-    tx.hold("lanes")  # else two servers find the same one free, and again when they try again
     lane = int(tx.fetch("next_lane")[0][0])
     if lane >= MAX_LANES:
         lane = int(tx.fetch("free_lane")[0][0])

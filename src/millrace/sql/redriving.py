@@ -4,6 +4,7 @@ from millrace import limits
 from millrace.audit import Entry, following
 from millrace.redriving import DeadLetter, RedriveFilter
 from millrace.sql import audit, queues
+from millrace.sql.ordering import hold_keys
 from millrace.sql.queues import QueueState, load
 from millrace.sql.settling import Move, move
 from millrace.sql.transaction import Row, Transaction
@@ -21,6 +22,7 @@ def redrive(
 ) -> tuple[int, int | None]:
     """Move those of one chunk that are wanted; give how many, and the key to go on after."""
     state = load(tx, queue_id)
+    hold_keys(tx, state)
     rows = tx.fetch("buried", (max(after_key, state.first_key), state.end_key, limits.ROWS_PER_TRANSACTION))
     origins = _origins(tx, rows)
     chosen = [row for row in rows if _is_wanted(row, origins, wanted, now_ms)][: wanted.limit]

@@ -45,7 +45,7 @@ def send(tx: Transaction, sendings: Sequence[Sending]) -> list[Stored | Millrace
     plain = [_are_plain(sending.messages) for sending in sendings]
     bearers = [one for one, is_plain in zip(sendings, plain, strict=True) if one.once is not None or not is_plain]
     tx.reserve_sequences(sum([len(sending.messages) for sending in sendings]))
-    group = _Group(tx, Ledger(tx, _borne(bearers)), queues.find_each(tx, [sending.queue_id for sending in sendings]))
+    group = _Group(tx, Ledger(tx, _borne(bearers)), _find_each(tx, [sending.queue_id for sending in sendings]))
     taken = [group.take(sending, is_plain=is_plain) for sending, is_plain in zip(sendings, plain, strict=True)]
     backlogs = group.save()
     return [
@@ -159,7 +159,7 @@ class _Group:
 
     def _state(self, queue_id: str) -> QueueState | None:
         if queue_id not in self._states:
-            self._states |= queues.find_each(self._tx, [queue_id])
+            self._states |= _find_each(self._tx, [queue_id])
         return self._states[queue_id]
 
     def _named(self, source: QueueState, name: str) -> QueueState | None:
@@ -180,6 +180,17 @@ class _Group:
         self._ids[queue.account_id, name] = state.queue.id
         self._states[state.queue.id] = state
         return state
+
+
+def _find_each(tx: Transaction, queue_ids: Sequence[str]) -> dict[str, QueueState | None]:
+    """Load queues that are sent to; the backlog of those with a limit rises nowhere else meanwhile."""
+    states = queues.find_each(tx, queue_ids)
+    limited = [queue_id for queue_id, state in states.items() if state is not None and _is_limited(state)]
+    if not tx.shares or not limited:
+        return states
+    for queue_id in sorted(limited):
+        tx.hold(f"limit {queue_id}")
+    return states | queues.find_each(tx, limited)
 
 
 def _borne(sendings: Sequence[Sending]) -> Iterator[tuple[str, bytes]]:
@@ -236,10 +247,13 @@ def _size(messages: Sequence[Stamped]) -> int:
     return sum([len(message.body) for message in messages])
 
 
+def _is_limited(state: QueueState) -> bool:
+    settings = state.queue.settings
+    return settings.max_backlog_messages is not None or settings.max_backlog_bytes is not None
+
+
 def _overflow(state: QueueState, count: int, added_bytes: int) -> BacklogFull | None:
     settings = state.queue.settings
-    if settings.max_backlog_messages is None and settings.max_backlog_bytes is None:
-        return None
     for limit, present, added, unit in (
         (settings.max_backlog_messages, state.backlog_count, count, "messages"),
         (settings.max_backlog_bytes, state.backlog_bytes, added_bytes, "bytes"),

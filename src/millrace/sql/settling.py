@@ -9,7 +9,7 @@ from millrace.message import Lease
 from millrace.settlement import Ack, Buried, Outcome, Released, Removed, Settlement, decide, decide_lapse
 from millrace.sql import queues
 from millrace.sql.lanes import LANE_SHIFT
-from millrace.sql.ordering import free, free_next, order_of, place
+from millrace.sql.ordering import free, free_next, hold_keys, order_of, place
 from millrace.sql.queues import ORDERED, QueueState, load
 from millrace.sql.transaction import Transaction
 
@@ -21,6 +21,9 @@ def settle(
 ) -> list[Settlement | None]:
     """Apply outcomes: acks as one statement, the others one by one through `decide`."""
     state = load(tx, queue_id)
+    hold_keys(tx, state)
+    if tx.shares and len(outcomes) > 1:
+        _lock(tx, state, outcomes)
     acks = [lease for lease, outcome in outcomes if type(outcome) is Ack]
     acknowledged = _acknowledge(tx, state, acks, now_ms)
     settlements: list[Settlement | None] = []
@@ -113,6 +116,12 @@ def move(tx: Transaction, source: QueueState, target: QueueState, key: int, size
     source.add(-1, -size)
     target.add(1, size)
     tx.wake(target.queue.id)
+
+
+def _lock(tx: Transaction, state: QueueState, outcomes: Sequence[tuple[Lease, Outcome]]) -> None:
+    """Lock the rows in the order of their keys, unless one statement does so: whoever settles the same ones waits."""
+    if len({lease.receipt for lease, _ in outcomes}) > 1 or any(type(outcome) is not Ack for _, outcome in outcomes):
+        tx.apply("lock_rows", (tx.array(sorted(lease.key for lease, _ in outcomes if _within(state, lease))),))
 
 
 def _acknowledge(tx: Transaction, state: QueueState, leases: Sequence[Lease], now_ms: int) -> set[Lease]:

@@ -91,11 +91,7 @@ class Transaction(Protocol):
         ...
 
     def hold_shared(self, name: str) -> None:
-        """Hold a name that others share all the time, without making them wait for long behind us.
-
-        Raises:
-            RunAgain: somebody has not ended for a while.
-        """
+        """Hold a name that others share all the time, or fail soon: they would wait behind us."""
         ...
 
     def share(self, names: Iterable[str]) -> None:

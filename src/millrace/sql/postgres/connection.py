@@ -46,6 +46,13 @@ SETTINGS = {
     "lock_timeout": str(LOCK_MS),
     "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
 }
+# The same for the other end: what a server's machine held when it vanished, such as the lead, is free soon.
+ENDS = {
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "2",
+    "tcp_user_timeout": "10000",
+}
 KEEPS_SYNCHRONY = ("on", "remote_apply")  # what a database may have chosen beyond ours
 
 RETRIED = ("40001", "40P01", "23505")  # serialization failure, deadlock, a row that another server was quicker to write
@@ -109,6 +116,7 @@ def connect(url: str) -> tuple[Connection, str]:
         if is_pooled(connection):
             connection.prepare_threshold = None
             return connection, "begin; " + "; ".join(f"set local {name} = {value}" for name, value in settings)
+        settings += ENDS.items()
         connection.execute("; ".join(f"set {name} = {value}" for name, value in settings), prepare=False)
     except psycopg.Error as error:
         connection.close()
@@ -125,11 +133,18 @@ def complete(url: str) -> str:
     try:
         given = conninfo.conninfo_to_dict(url)
     except psycopg.ProgrammingError as error:
-        raise ConfigurationError(
-            f"the URL of the database cannot be read: {str(error).strip()}; "
-            "expected postgresql://user:password@host:5432/database"
-        ) from None
+        raise _unreadable(str(error).partition('"')[0].strip(" :\n")) from None  # what is quoted may be the password
+    if "@" in str(given.get("host", "")).lstrip("@"):
+        raise _unreadable("it has two @; write the one in the password as %40")
+    if not all(port.isdecimal() for port in str(given.get("port") or "5432").split(",")):
+        raise _unreadable("the port is no number; write / and : in the password as %2F and %3A")
     return conninfo.make_conninfo("", **{**DEFAULTS, **given})
+
+
+def _unreadable(what: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"the URL of the database cannot be read: {what}; expected postgresql://user:password@host:5432/database"
+    )
 
 
 def shown(url: str) -> str:
@@ -196,6 +211,8 @@ REFUSALS = (
     ("no password supplied", "28"),
     ("pg_hba.conf", "28"),
     ("permission denied for database", "42501"),
+    ("SSL", "TLS"),
+    ("sslmode", "TLS"),
     ("too many connections", "53300"),
     ("too many clients", "53300"),
     ("connection slots are reserved", "53300"),
@@ -227,4 +244,5 @@ WHAT_TO_DO = {
     "55P03": "keeps something locked for too long; look for a transaction that was left open",
     "57014": "takes too long; look for what it waits for",
     "57P": "is shutting down or starting",
+    "TLS": "cannot be reached in the way that the URL asks for; check sslmode and sslrootcert in it",
 }

@@ -31,6 +31,7 @@ Item = TypeVar("Item")
 POOL = 4
 LOOK_AGAIN_SECONDS = 5.0
 UNTOLD_SECONDS = 1.0
+GROUP_LOCK_MS = 250  # then one operation of a group waits alone; two groups that wait crosswise are soon apart
 FAILURE_SECONDS = 2.0  # for so long a failed write speaks against a store that takes small ones
 CLOSE_SECONDS = 10.0  # for what is under way; then the connections are cut
 CUT_AGAIN_SECONDS = 0.5
@@ -190,12 +191,12 @@ class PostgresDatabase:
         return self._commit(group, woken), woken
 
     def _commit(self, group: list[Operation], woken: set[str]) -> list[Answer]:
-        """Commit a group; when it fails for what one of them did, each by itself. A caller must not wait for ever."""
+        """Commit a group; when it fails for what one of them did, each half by itself. A caller must not wait for ever."""
         try:
             answers, changed = write_in(self._writer, lambda tx: self._run(tx, group), TRIES if len(group) == 1 else 1)
         except Exception as error:  # noqa: BLE001 - it is told to the caller whose work it was
             if len(group) > 1 and _speaks_of_one(error):
-                return [answer for operation in group for answer in self._commit([operation], woken)]
+                return self._commit_halves(group, woken)
             if _is_trouble(error):
                 self._failed_at = monotonic()
             reason = self.told(error)
@@ -203,8 +204,18 @@ class PostgresDatabase:
         woken |= changed
         return answers
 
+    def _commit_halves(self, group: list[Operation], woken: set[str]) -> list[Answer]:
+        """Commit the first half, and the second unless that would wait as long for the same trouble."""
+        began, middle = monotonic(), len(group) // 2
+        answers = self._commit(group[:middle], woken)
+        if self._failed_at < began:
+            return [*answers, *self._commit(group[middle:], woken)]
+        return [*answers, *[(operation.future, None, answers[-1][2]) for operation in group[middle:]]]
+
     def _run(self, tx: PostgresTransaction, group: list[Operation]) -> list[Answer]:
         self._tx = tx
+        if len(group) > 1:
+            tx.run(f"set local lock_timeout = {GROUP_LOCK_MS}")
         answers = run_group(self, group)
         self._ear.notify(tx)
         return answers
@@ -212,6 +223,8 @@ class PostgresDatabase:
 
 def _speaks_of_one(error: Exception) -> bool:
     """Say whether the others of a group may well be served: none is, while the database itself is in trouble."""
+    if isinstance(error, psycopg.errors.LockNotAvailable):
+        return True
     return not isinstance(error, StoreUnavailable) and not is_gone(error) and not _is_trouble(error)
 
 

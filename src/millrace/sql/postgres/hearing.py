@@ -26,7 +26,8 @@ from millrace.sql.postgres.transaction import PostgresTransaction
 
 CHANNEL = "millrace"
 TURN_SECONDS = 1.0
-SECOND_LOOK_SECONDS = 0.1
+SECOND_LOOKS_SECONDS = (0.1, 1.2 * TURN_SECONDS)  # who listens knows of a new name by then; and who only takes turns
+PAUSE_SECONDS = 0.1
 CLOSE_SECONDS = 2.0
 GONE_MS = 10_000  # a server that has not written for so long is gone
 PAYLOAD_CHARACTERS = 7_000  # PostgreSQL takes 8,000 bytes
@@ -61,7 +62,7 @@ class Ear:
         self._watched: set[str] = set()
         self._told: set[str] = set()
         self._elsewhere: set[str] | None = None  # not known yet
-        self._second_look: tuple[float, set[str]] | None = None
+        self._second_looks: list[tuple[float, set[str]]] = []
         self._stopping = threading.Event()
         self._bell, self._rung = socket.socketpair()
         self._bell.setblocking(False)
@@ -107,7 +108,7 @@ class Ear:
                 self._listen(connection)
             # Whoever is next has the lock as soon as the connection is gone.
             self.chosen, self.hears, self._elsewhere, self._told = False, False, None, set()
-            self._stopping.wait(SECOND_LOOK_SECONDS)
+            self._stopping.wait(PAUSE_SECONDS)
 
     def _listen(self, connection: Connection) -> None:
         if is_pooled(connection):
@@ -134,7 +135,7 @@ class Ear:
 
     def _wait(self, connection: Connection, until: float) -> None:
         """Wait for a notification, a ring, or the time of the next turn or second look."""
-        until = min(until, self._second_look[0]) if self._second_look else until
+        until = min([until, *(at for at, _ in self._second_looks)])
         sources = select.poll()
         for source in (self._rung, connection) if self.hears else (self._rung,):
             sources.register(source.fileno(), select.POLLIN)
@@ -167,13 +168,13 @@ class Ear:
         if added:
             for payload in _payloads(f"{self.id} +", sorted(added)):
                 connection.execute("select pg_notify($1, $2)", (CHANNEL, payload))
-            earlier = self._second_look[1] if self._second_look else set()
-            self._second_look = (monotonic() + SECOND_LOOK_SECONDS, earlier | added)
+            self._second_looks += [(monotonic() + seconds, added) for seconds in SECOND_LOOKS_SECONDS]
 
     def _look_twice(self) -> None:
-        if self._second_look is not None and monotonic() >= self._second_look[0]:
-            self._tell(self._second_look[1])
-            self._second_look = None
+        now = monotonic()
+        for _, names in (look for look in self._second_looks if look[0] <= now):
+            self._tell(names)
+        self._second_looks = [look for look in self._second_looks if look[0] > now]
 
     def _hear(self, payload: str) -> None:
         sender, _, text = payload.partition(" ")

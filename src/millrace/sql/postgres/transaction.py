@@ -179,16 +179,21 @@ class PostgresTransaction:
         return {row[0] for row in rows}, sum([row[1] for row in rows]), orders
 
     def hold(self, name: str) -> None:
-        if name not in self._held:
-            self._held.add(name)
+        """Wait for a name as long as that is above all that are held; others are held at once or not at all.
+
+        So nobody waits crosswise, in whatever order the functions of a group come.
+        """
+        if name in self._held:
+            return
+        if all(held < name for held in self._held):
             self.apply("hold", (name,))
+        elif not self.fetch("hold_if_free", (name,))[0][0]:
+            raise RunAgain("others hold what this needs beside what it holds")
+        self._held.add(name)
 
     def hold_shared(self, name: str) -> None:
         self.run(f"set local lock_timeout = {SHARED_LOCK_MS}")
-        try:
-            self.hold(name)
-        except psycopg.errors.LockNotAvailable:
-            raise RunAgain("a transaction that sends to this queue was left open") from None
+        self.hold(name)
         self.run(f"set local lock_timeout = {LOCK_MS}")
 
     def share(self, names: Iterable[str]) -> None:

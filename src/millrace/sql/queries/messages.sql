@@ -4,16 +4,6 @@ select 1 from messages where lane = :lane and ordering_key = :ordering_key limit
 -- name: order_of
 select priority, ordering_key, due_at_ms from messages where key = :key
 
--- name: free_next
--- Of those that wait, the one that came first.
-update messages
-set visible_at_ms = case when due_at_ms > :now_ms then due_at_ms else :now_ms end, due_at_ms = null
-where
-    key = (
-        select key from messages where lane = :lane and ordering_key = :ordering_key order by key limit 1
-    )
-    and due_at_ms is not null
-
 -- name: extend
 update messages
 set visible_at_ms = case when is_last then :until_ms else :delayed_ms end, lease_ends_at_ms = :until_ms

@@ -35,7 +35,8 @@ update lanes set in_use = false where lane = :lane
 select lane from lanes where not in_use order by lane limit 1
 
 -- name: set_features
-update lanes set features = :features where lane = :lane
+-- Another server may have noted another one meanwhile.
+update lanes set features = features | :features where lane = :lane
 
 -- name: rate_bucket
 select tokens, at_ms from rate_buckets where queue_id = :queue_id

@@ -39,7 +39,12 @@ begin
         return nextval('numbers');
     end if;
     perform pg_advisory_lock(7811, 1);
-    last := setval('numbers', nextval('numbers') + wanted - 1);
+    begin
+        last := setval('numbers', nextval('numbers') + wanted - 1);
+    exception when others or query_canceled then  -- a rollback does not give the lock back, and all would wait for it
+        perform pg_advisory_unlock(7811, 1);
+        raise;
+    end;
     perform pg_advisory_unlock(7811, 1);
     return last - wanted + 1;
 end

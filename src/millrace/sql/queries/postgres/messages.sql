@@ -67,12 +67,25 @@ where key = any(:keys)
 -- What another server has settled in the meantime is not returned.
 delete from messages where key = any(:keys) and receipt = :receipt returning key, length(body), ordering_key
 
+-- name: lock_rows
+select from messages where key = any(:keys) order by key for update
+
 -- name: delivery
 -- Locked, so that a second settlement of the same delivery finds it gone.
 select attempts, failures, lease_ends_at_ms, length(body)
 from messages
 where key = :key and receipt = :receipt
 for update
+
+-- name: free_next
+-- Of those that wait, the one that came first, and that nobody removes at this moment: who did so is waited for.
+update messages
+set visible_at_ms = case when due_at_ms > :now_ms then due_at_ms else :now_ms end, due_at_ms = null
+where
+    key = (
+        select key from messages where lane = :lane and ordering_key = :ordering_key order by key limit 1 for update
+    )
+    and due_at_ms is not null
 
 -- name: oldest
 select key, sent_at_ms from messages where key >= :first_key and key < :end_key order by key limit 1

@@ -13,6 +13,9 @@ select take_numbers(:count)
 -- name: hold
 select pg_advisory_xact_lock(hashtextextended(:name, 7811))
 
+-- name: hold_if_free
+select pg_try_advisory_xact_lock(hashtextextended(:name, 7811))
+
 -- name: share
 select pg_advisory_xact_lock_shared(hashtextextended(name, 7811)) from unnest(:names::text[]) name
 

@@ -95,3 +95,13 @@ from messages
 where lane = :lane and priority = :priority and visible_at_ms <= :now_ms
 order by visible_at_ms, key
 limit :limit
+
+-- name: free_next
+-- Of those that wait, the one that came first.
+update messages
+set visible_at_ms = case when due_at_ms > :now_ms then due_at_ms else :now_ms end, due_at_ms = null
+where
+    key = (
+        select key from messages where lane = :lane and ordering_key = :ordering_key order by key limit 1
+    )
+    and due_at_ms is not null
