@@ -16,7 +16,7 @@ from millrace.cli.plan import (
     SetSettings,
     plan,
 )
-from millrace.errors import ConfigurationError, QueueNameTaken
+from millrace.errors import ConfigurationError, ConsumerExists, ConsumerNotFound, QueueNameTaken
 from millrace.handlers import Handler
 from millrace.names import check_queue_name
 from millrace.queue import Queue
@@ -58,7 +58,8 @@ async def _change_queue(catalog: Catalog, queue: Queue, change: Change, secrets:
             secret = {} if variable is None else {"secret": secrets[variable]}
             await catalog.set_consumer(account_id, queue.id, {**given, **secret})
         case DetachConsumer(consumer_id=consumer_id):
-            await catalog.detach(account_id, queue.id, consumer_id)
+            with suppress(ConsumerNotFound):  # so it was here
+                await catalog.detach(account_id, queue.id, consumer_id)
         case AddProducer(script=script):
             await catalog.add_producer(account_id, queue.id, script)
         case RemoveProducer(script=script):
@@ -106,7 +107,8 @@ async def attach_handlers(catalog: Catalog, account_id: str, handlers: Mapping[s
         queue = await catalog.ensure(account_id, name)
         if queue.consumer is None:
             given = {"type": "worker", "script_name": "app", "settings": {}, "applied_by": HANDLERS}
-            await catalog.attach(account_id, queue.id, given)
+            with suppress(ConsumerExists):  # another server that starts was quicker
+                await catalog.attach(account_id, queue.id, given)
         elif queue.consumer.type != "worker":
             raise _unfit(name, queue.consumer.type)
         queues.append(queue)
