@@ -45,8 +45,8 @@ def make_parser(program: str) -> argparse.ArgumentParser:
 def _add_serve(commands: Commands) -> None:
     serve = commands.add_parser(
         "serve",
-        help="serve queues from a data directory",
-        description="Serve queues from a data directory until SIGTERM or Ctrl-C; a second one does not wait.",
+        help="serve queues from a data directory or a database",
+        description="Serve queues from a data directory or a PostgreSQL database until SIGTERM or Ctrl-C; a second one does not wait.",
     )
     serve.set_defaults(run="serve:run")
     serve.add_argument("--host", help="address to listen on (HOST, 127.0.0.1)")
@@ -97,7 +97,7 @@ def _add_keys(commands: Commands) -> None:
     keys = commands.add_parser(
         "keys",
         help="make, list and revoke keys",
-        description="Make, list and revoke keys, over HTTP with an admin key or, with --data, in a data directory; "
+        description="Make, list and revoke keys, over HTTP with an admin key or, with --data or --store, in a store; "
         "a server that runs on it follows within a second.",
     )
     verbs = keys.add_subparsers(title="commands", metavar="COMMAND", required=True)

@@ -11,7 +11,7 @@ def add_secret(commands: Commands) -> None:
         "secret",
         help="store values that programs find in their env, encrypted",
         description="Store, list and delete values that programs find in their env, over HTTP with an admin key or, "
-        "with --data, in a data directory. Programs see a change from their next start on.",
+        "with --data or --store, in a store. Programs see a change from their next start on.",
     )
     verbs = secret.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_secret_verb(verbs, "put", "put", "store a value, read from a prompt or from standard input", named=True)
@@ -26,5 +26,7 @@ def _add_secret_verb(
     if named:
         verb.add_argument("name", metavar="NAME", help="its name, such as JWT_SECRET")
     add_place(verb, "work on")
-    verb.add_argument("--account", metavar="A", help="with --data: account of the secret (ACCOUNT_ID, local)")
+    verb.add_argument(
+        "--account", metavar="A", help="with --data or --store: account of the secret (ACCOUNT_ID, local)"
+    )
     return verb

@@ -16,6 +16,8 @@ from millrace.store import Cleared
 
 def bury_lapsed(tx: Transaction, now_ms: int) -> list[Cleared]:
     """Settle last deliveries whose lease has lapsed, in queues that nobody reads, too."""
+    if tx.shares:
+        _hold_keys_of_lapsed(tx, now_ms)
     rows = tx.fetch("lapsed_last", (now_ms, limits.ROWS_PER_TRANSACTION))
     states: dict[int, QueueState | None] = {}
     for key, lane, kept_since_ms, attempts, failures, size in rows:
@@ -76,6 +78,14 @@ def sweep(tx: Transaction) -> int:
     if not swept:
         tx.apply("delete_lane", (row[0],))
     return len(swept) + 1
+
+
+def _hold_keys_of_lapsed(tx: Transaction, now_ms: int) -> None:
+    """Hold the ordering keys of the lanes before the rows are locked, as all do."""
+    for (lane,) in tx.fetch("lapsed_lanes", (now_ms, limits.ROWS_PER_TRANSACTION)):
+        state = queues.find_lane(tx, lane)
+        if state is not None:
+            hold_keys(tx, state)
 
 
 def discard(

@@ -28,8 +28,11 @@ class Database(Protocol):
         """
         ...
 
-    async def write_checked(self, fn: Callable[[Transaction], T]) -> T:
-        """Like `write` in the current group commit, for functions that refuse before their first change."""
+    async def write_checked(self, fn: Callable[[Transaction], T], *, leases: bool = False) -> T:
+        """Like `write` in the current group commit, for functions that refuse before their first change.
+
+        `leases` tells those that take messages from those that settle them: a database may commit them apart.
+        """
         ...
 
     async def write_merged(self, fn: Callable[[Transaction, list[Any]], Sequence[T | MillraceError]], item: Any) -> T:

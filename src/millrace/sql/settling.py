@@ -42,6 +42,7 @@ def extend(tx: Transaction, queue_id: str, leases: Sequence[Lease], until_ms: in
     state = load(tx, queue_id)
     delayed_ms = until_ms + state.retry_delay_ms
     rows = [(until_ms, delayed_ms, lease.key, lease.receipt) for lease in leases if _within(state, lease)]
+    rows.sort(key=lambda row: row[2])  # as all do who lock several
     return {Lease(key, receipt) for key, receipt in tx.apply_many("extend", rows)}
 
 

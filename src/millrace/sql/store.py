@@ -61,7 +61,7 @@ class SqlStore:
             # A lease begins when it is written, which a lock held by others may put off.
             return messages.receive(tx, queue_id, limit, lease_ms, receipt, max(now_ms, self._clock()), is_ready)
 
-        return await self._database.write_checked(receive)
+        return await self._database.write_checked(receive, leases=True)
 
     async def settle(
         self, queue_id: str, outcomes: Sequence[tuple[Lease, Outcome]], now_ms: int

@@ -7,7 +7,6 @@ from functools import cache
 from typing import Any
 
 import msgspec
-import psycopg
 
 from millrace.sql.lanes import keys_of_lane
 from millrace.sql.postgres.connection import LOCK_MS, Connection

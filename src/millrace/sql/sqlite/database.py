@@ -66,7 +66,7 @@ class SqliteDatabase:
         context = copy_context()
         return cast(T, await self._inbox.put("alone", lambda tx: context.run(fn, tx)))
 
-    async def write_checked(self, fn: Callable[[Transaction], T]) -> T:
+    async def write_checked(self, fn: Callable[[Transaction], T], *, leases: bool = False) -> T:
         """Like `write` without the savepoint, for functions that refuse before their first change."""
         return cast(T, await self._inbox.put("checked", fn))
 

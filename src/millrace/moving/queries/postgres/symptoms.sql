@@ -2,8 +2,8 @@
 select
     current_setting('server_version'),
     current_setting('max_connections')::bigint - current_setting('superuser_reserved_connections')::bigint,
-    (select count(*) from pg_stat_activity where backend_type = 'client backend'),
-    (select count(*) from pg_stat_activity where application_name = 'millrace'),
+    (select count(*) from pg_stat_activity where datid is not null),
+    (select count(*) from pg_stat_activity where datid is not null and application_name = 'millrace'),
     (extract(epoch from clock_timestamp()) * 1000)::bigint
 
 -- name: servers_seen

@@ -108,6 +108,13 @@ order by visible_at_ms
 limit :limit
 for update skip locked
 
+-- name: lapsed_lanes
+-- In the order of the names of the locks that are held for them.
+select lane
+from (select lane from messages where is_last and visible_at_ms <= :now_ms order by visible_at_ms limit :limit) lapsed
+group by lane
+order by lane::text collate "C"
+
 -- name: buried
 select key, origin_queue_id, length(body), id, sent_at_ms, kept_since_ms, redrives, reason, receipt, visible_at_ms
 from messages
