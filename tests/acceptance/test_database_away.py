@@ -88,6 +88,8 @@ def test_what_comes_after_a_restart_of_the_database_is_served_as_if_nothing_had_
                 assert {reply.status for reply in replies} == {200}
 
                 cluster.restart(mode)
+                # what runs in the background may have met it while it was down; then nobody tries for a quarter of a second
+                wait_until(lambda: server.call("GET", "/readyz").status == 200, 5, "the server is not ready again")
                 sent = _send(server, queue_id)
                 replies = [*callers.map(lambda _: server.v4("GET", f"/queues/{queue_id}/metrics"), range(8))]
 

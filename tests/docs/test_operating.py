@@ -13,6 +13,7 @@ from millrace.cli.applications import SCHEMAS
 from millrace.moving.checking import find_faults
 from millrace.moving.places import place_of
 from millrace.sql.postgres.preparing import prepare
+from tests.cli.commands import run
 from tests.clusters import fresh_database, shared_cluster
 from tests.docs.pages import DOCS, blocks
 from tests.support import Server
@@ -72,3 +73,15 @@ def test_a_block_of_numbers_that_is_refused_leaves_no_lock():
             other.execute("set statement_timeout = '5s'")
 
             assert other.execute("select take_numbers(5)").fetchone() is not None
+
+
+def test_doctor_tells_of_a_right_that_is_lacking():
+    with _roles_of_the_page() as (owner, own):
+        prepare(owner, SCHEMAS)
+        with psycopg.connect(owner, autocommit=True) as connection:
+            connection.execute(f"revoke insert on messages from {own.partition('user=')[2]}")
+
+        done = run("doctor", "--store", own)
+
+    assert done.code == 1
+    assert "FAIL  rights: the user may not read and write table messages; grant select, insert" in done.out

@@ -5,6 +5,7 @@ become visible by themselves, and `due_at_ms` says when they would have. Whateve
 the next. So receiving knows nothing of keys.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from millrace.sql.queues import NEVER_MS, ORDERED, QueueState
@@ -49,6 +50,12 @@ def hold_keys(tx: Transaction, state: QueueState) -> None:
         _hold(tx, state)
 
 
+def hold_keys_of(tx: Transaction, states: Iterable[QueueState]) -> None:
+    """Let nobody else send to the keys of these lanes or free them, in the one order in which names may be waited for."""
+    for state in sorted(states, key=_name):
+        _hold(tx, state)
+
+
 def free_next(tx: Transaction, state: QueueState, gone: Order | None, now_ms: int) -> None:
     """Free the message behind one that has gone, if that was the head of its key."""
     if gone is not None and gone.ordering_key is not None and gone.due_at_ms is None:
@@ -63,4 +70,8 @@ def free(tx: Transaction, state: QueueState, ordering_key: str, now_ms: int) -> 
 
 
 def _hold(tx: Transaction, state: QueueState) -> None:
-    tx.hold(f"order {state.lane}")
+    tx.hold(_name(state))
+
+
+def _name(state: QueueState) -> str:
+    return f"order {state.lane}"

@@ -17,7 +17,7 @@ from millrace.sql import queues
 from millrace.sql.idempotency import Ledger
 from millrace.sql.lanes import LANE_SHIFT
 from millrace.sql.messages import backlogs_of
-from millrace.sql.ordering import is_ordered
+from millrace.sql.ordering import hold_keys_of, is_ordered
 from millrace.sql.queues import NEVER_MS, QueueState
 from millrace.sql.transaction import Row, Transaction
 
@@ -46,6 +46,8 @@ def send(tx: Transaction, sendings: Sequence[Sending]) -> list[Stored | Millrace
     bearers = [one for one, is_plain in zip(sendings, plain, strict=True) if one.once is not None or not is_plain]
     tx.reserve_sequences(sum([len(sending.messages) for sending in sendings]))
     group = _Group(tx, Ledger(tx, _borne(bearers)), _find_each(tx, [sending.queue_id for sending in sendings]))
+    if tx.shares:
+        hold_keys_of(tx, group.ordered(bearers))
     taken = [group.take(sending, is_plain=is_plain) for sending, is_plain in zip(sendings, plain, strict=True)]
     backlogs = group.save()
     return [
@@ -63,6 +65,11 @@ class _Group:
         self._ordered: set[tuple[int, str]] = set()
         self._rows: list[Row] = []
         self._featured_rows: list[Row] = []
+
+    def ordered(self, sendings: Sequence[Sending]) -> list[QueueState]:
+        """Give the queues that get messages with an ordering key; what is forwarded is not counted."""
+        found = {sending.queue_id for sending in sendings if _has_ordering_key(sending.messages)}
+        return [state for queue_id in found if (state := self._states[queue_id]) is not None]
 
     def take(self, sending: Sending, *, is_plain: bool) -> _Taken:
         """Add the rows of one caller; or refuse it, or give the id that it repeats."""
@@ -209,6 +216,10 @@ def _are_plain(messages: Sequence[Stamped]) -> bool:
         if message.features is not PLAIN:
             return False
     return True
+
+
+def _has_ordering_key(messages: Sequence[Stamped]) -> bool:
+    return any(message.features.ordering_key is not None for message in messages)
 
 
 def _lots(state: QueueState, messages: Sequence[Stamped]) -> dict[str, list[Stamped]]:

@@ -5,25 +5,23 @@ import queue
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from random import random
-from time import sleep
 from typing import TypeVar
 
 import psycopg
 
 from millrace.errors import StoreRefused, StoreUnavailable
 from millrace.sql.postgres.borrowed import wake_watchers
-from millrace.sql.postgres.connection import is_worth_another_try, unavailable
+from millrace.sql.postgres.connection import unavailable
 from millrace.sql.postgres.cursors import Cursors
 from millrace.sql.postgres.preparing import versions
-from millrace.sql.postgres.session import Session, run_in
+from millrace.sql.postgres.session import Session, run_in, write_in
+from millrace.sql.postgres.transaction import PostgresTransaction
+from millrace.sql.postgres.writer import BUSY
 from millrace.sql.transaction import RunAgain, Transaction
 
 T = TypeVar("T")
 
 CONNECTIONS = 4
-TRIES = 8
-PAUSE_SECONDS = 0.002  # before a second try, by chance and at most; twice as long before each further one
 
 
 class Visitor:
@@ -88,17 +86,12 @@ def check_version(url: str) -> None:
 
 
 def _write(session: Session, fn: Callable[[Transaction], T]) -> T:
-    for tried in range(1, TRIES + 1):
-        try:
-            with session.transaction() as tx:
-                result = fn(tx)
-                wake_watchers(tx)
-                return result  # once the block has committed
-        except RunAgain:
-            if tried == TRIES:
-                raise StoreUnavailable("the store is too busy with the same things; try again") from None
-        except psycopg.Error as error:
-            if tried == TRIES or not is_worth_another_try(error):
-                raise
-        sleep(random() * PAUSE_SECONDS * 2**tried)  # noqa: S311 - to be out of the others' way
-    raise AssertionError
+    def run(tx: PostgresTransaction) -> T:
+        result = fn(tx)
+        wake_watchers(tx)
+        return result
+
+    try:
+        return write_in(session, run)[0]
+    except RunAgain as error:
+        raise StoreUnavailable(str(error) or BUSY) from None
