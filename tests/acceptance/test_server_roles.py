@@ -64,6 +64,13 @@ def test_a_server_with_role_api_runs_no_handler_and_one_with_role_consumer_answe
     assert {call.process for call in roles.calls("plain")} == {str(consumer.process.pid)}
 
 
+def test_a_server_with_role_consumer_sends_callers_elsewhere(consumer: Server) -> None:
+    answer = consumer.call("GET", "/queues", key=TOKEN)
+
+    assert answer.json["error"]["message"].endswith("; ask one of the role api or all.")
+    assert "Send something" not in consumer.text
+
+
 def test_what_only_consumers_run_is_led_by_a_server_that_knows_nothing_of_it(
     roles: Crowd, api: Server, consumer: Server
 ) -> None:

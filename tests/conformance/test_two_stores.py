@@ -11,9 +11,10 @@ import pytest
 from scripts.cluster import wait_until
 
 from millrace import limits
-from millrace.errors import BacklogFull
+from millrace.errors import BacklogFull, StoreUnavailable
 from millrace.message import HIGH
 from millrace.sql import cleaning, sending
+from millrace.sql.postgres.connection import SETTINGS
 from millrace.sql.postgres.preparing import prepare
 from millrace.sql.queues import FOLD_AGAIN, FOLD_CHANGES, ORDERED, RANKED
 from millrace.sql.sending import Sending
@@ -210,3 +211,17 @@ async def test_a_lane_that_two_servers_sweep_stays_until_it_is_empty(pair, monke
     await swept
 
     check_rows(database)
+
+
+async def test_who_shares_a_group_with_one_that_waits_in_vain_is_served(pair, monkeypatch):
+    (one, other), database = pair
+    monkeypatch.setitem(SETTINGS, "lock_timeout", "300")
+    ordered = Sending(one.queue.id, [stamped(one.clock(), ordering_key="a")])
+
+    async with still_open(one.store, lambda tx: sending.send(tx, [ordered])):
+        waiting, *served = await asyncio.gather(
+            other.put(b"1", ordering_key="a"), *[other.send() for _ in range(7)], return_exceptions=True
+        )
+
+    assert isinstance(waiting, StoreUnavailable)
+    assert len([ids for (ids,) in served]) == 7

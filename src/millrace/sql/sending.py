@@ -22,6 +22,9 @@ from millrace.sql.queues import NEVER_MS, QueueState
 from millrace.sql.transaction import Row, Transaction
 
 
+LIMIT = "limit "  # what begins the name of the lock of a backlog with a limit
+
+
 class Sending(msgspec.Struct, frozen=True):
     """One caller's messages for one queue."""
 
@@ -196,7 +199,7 @@ def _find_each(tx: Transaction, queue_ids: Sequence[str]) -> dict[str, QueueStat
     if not tx.shares or not limited:
         return states
     for queue_id in sorted(limited):
-        tx.hold(f"limit {queue_id}")
+        tx.hold(LIMIT + queue_id)
     return states | queues.find_each(tx, limited)
 
 

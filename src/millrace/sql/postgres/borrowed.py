@@ -15,6 +15,7 @@ from millrace.sql.postgres.connection import SETTINGS, Connection
 from millrace.sql.postgres.cursors import Cursors
 from millrace.sql.postgres.hearing import GONE_MS
 from millrace.sql.postgres.transaction import PostgresTransaction
+from millrace.sql.sending import LIMIT
 from millrace.sql.transaction import Bindings, Row, RunAgain, Transaction
 
 T = TypeVar("T")
@@ -63,6 +64,15 @@ class BorrowedTransaction(PostgresTransaction):
     def array(self, values: Iterable[int | str]) -> Any:
         """Give the list itself."""
         return [*values]
+
+    def hold(self, name: str) -> None:
+        """Wait for a name in whatever order: what the caller has done before cannot be run again from here.
+
+        That of a backlog's limit is not held: nobody else could send there until he commits.
+        """
+        if name not in self._held and not name.startswith(LIMIT):
+            self._held.add(name)
+            self.apply("hold", (name,))
 
     def forget(self) -> None:
         """Forget what was undone: locks go with the savepoint in which they were taken."""

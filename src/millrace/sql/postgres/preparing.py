@@ -91,9 +91,11 @@ def script(url: str, schemas: Sequence[Schema] = ()) -> str:
             if name in pending:
                 note = f"insert into schema_migrations values ('{schema.name}', {version}) {UPSERT};"  # noqa: S608
                 parts.append(f"-- {schema.name}: {name}\n{text.strip()}\n\n{note}\n")
-    return "begin;\n\n" + "\n".join(parts) + "\ncommit;\n" if parts else ""
+    named = NAMED.replace("$1", f"'{new_id()}'")
+    return "begin;\n\n" + "\n".join([*parts, f"{named};\n"]) + "\ncommit;\n" if parts else ""
 
 
+NAMED = "insert into store (one, id, now_ms) values (1, $1, 0) on conflict do nothing"
 UPSERT = "on conflict (name) do update set version = excluded.version"
 
 
@@ -115,9 +117,7 @@ def _migrate(connection: Connection, schemas: Sequence[Schema], store_id: str) -
                 note = f"insert into schema_migrations values ($1, $2) {UPSERT}"  # noqa: S608
                 connection.execute(note, (schema.name, version), prepare=False)
                 applied.append(name)
-    connection.execute(
-        "insert into store (one, id, now_ms) values (1, $1, 0) on conflict do nothing", (store_id,), prepare=False
-    )
+    connection.execute(NAMED, (store_id,), prepare=False)
     return applied
 
 

@@ -14,6 +14,7 @@ from millrace.sql.transaction import RunAgain, Transaction
 
 GROUP_LOCK_MS = 250  # then one operation of a group waits alone; two groups that wait crosswise are soon apart
 BUSY = "the store is too busy with the same things; try again"
+TROUBLES = 4  # operations of a group that wait for locks in vain, the first one for long: then the others are refused
 TROUBLE = ("53", "55P03", "57014", "58")  # of the whole database, and no fault of one statement
 
 
@@ -59,6 +60,7 @@ class Writer:
 
     def _commit_all(self, group: list[Operation]) -> tuple[list[Answer], set[str]]:
         woken: set[str] = set()
+        self._troubles = 0
         return self._commit(group, woken), woken
 
     def _commit(self, group: list[Operation], woken: set[str]) -> list[Answer]:
@@ -69,7 +71,7 @@ class Writer:
             if len(group) > 1 and _speaks_of_one(error):
                 return self._commit_halves(group, woken)
             if is_trouble(error):
-                self._troubles += 1
+                self._troubles += 1 if isinstance(error, psycopg.errors.LockNotAvailable) else TROUBLES
                 self._on_trouble()
             reason = told_of(error)
             return [(operation.future, None, reason) for operation in group]
@@ -77,16 +79,16 @@ class Writer:
         return answers
 
     def _commit_halves(self, group: list[Operation], woken: set[str]) -> list[Answer]:
-        """Commit the first half, and the second unless that would wait as long for the same trouble."""
-        middle, before = len(group) // 2, self._troubles
+        """Commit the first half, and the second unless the database itself seems to be in trouble."""
+        middle = len(group) // 2
         answers = self._commit(group[:middle], woken)
-        if self._troubles == before:
+        if self._troubles < TROUBLES:
             return [*answers, *self._commit(group[middle:], woken)]
         return [*answers, *[(operation.future, None, answers[-1][2]) for operation in group[middle:]]]
 
     def _run(self, tx: PostgresTransaction, group: list[Operation]) -> list[Answer]:
         self._tx = tx
-        if len(group) > 1:
+        if len(group) > 1 or self._troubles:
             tx.run(f"set local lock_timeout = {GROUP_LOCK_MS}")
         answers = run_group(self, group)
         self._notify(tx)
