@@ -22,7 +22,7 @@ from millrace.queue import Forward
 from millrace.settlement import Ack, Postpone, Reject, Removed, Retry
 from tests.conformance.made import queue, stamped
 
-RETENTION_SECONDS, MAX_RETRIES, MAX_BACKLOG, RATE = 60, 2, 12, RateLimit(5, 10)
+RETENTION_SECONDS, WINDOW_SECONDS, MAX_RETRIES, MAX_BACKLOG, RATE = 60, 20, 2, 12, RateLimit(5, 10)
 REFUSALS = (BacklogFull, DeliveryPaused, IdempotencyKeyReused, QueueNameTaken)
 HASTY = ("purge", "recreate")  # they do not wait for long for those who send
 KEPT = ("first", "second", "copies", "limited", "rated")  # in their families nothing goes without having been settled
@@ -38,8 +38,8 @@ def furniture():
     copied = {"forwards": (Forward("copies", {"Copy": "1"}),)}
     return [
         queue("copies", dead_letter_queue="copies-dead", **common),
-        queue("first", dead_letter_queue="first-dead", deduplication_seconds=600, **common, **copied),
-        queue("second", dead_letter_queue="second-dead", deduplication_seconds=600, **common, **copied),
+        queue("first", dead_letter_queue="first-dead", deduplication_seconds=WINDOW_SECONDS, **common, **copied),
+        queue("second", dead_letter_queue="second-dead", deduplication_seconds=WINDOW_SECONDS, **common, **copied),
         queue("purged", dead_letter_queue="purged-dead", **common),
         queue("limited", dead_letter_queue="limited-dead", max_backlog_messages=MAX_BACKLOG, **common),
         queue("rated", dead_letter_queue="rated-dead", taking={"rate_limit": RATE}, **common),
@@ -53,12 +53,15 @@ class Ledger:
     def __init__(self):
         self.stored, self.removed = Counter(), Counter()  # by family and id
         self.first_ids = defaultdict(set)  # by queue and idempotency key: what the sends with it were told
+        self.dedupe_times = defaultdict(list)  # by queue and deduplication key: when what was stored was sent
         self.leases = {}  # by queue and id: attempt and end of a lease that nobody has touched yet
         self.taken = Counter()
 
     def note_stored(self, name, messages, answer):
         for message in fresh_of(messages, answer):
             self.stored[family(name), message.id] += 1
+            if message.features.dedupe_key is not None and name in ("first", "second"):
+                self.dedupe_times[name, message.features.dedupe_key].append(message.sent_at_ms)
             if message.headers and name in ("first", "second"):
                 self.stored["copies", message.id] += 1
 

@@ -21,7 +21,6 @@ from millrace.sql.ordering import hold_keys_of, is_ordered
 from millrace.sql.queues import NEVER_MS, QueueState
 from millrace.sql.transaction import Row, Transaction
 
-
 LIMIT = "limit "  # what begins the name of the lock of a backlog with a limit
 
 

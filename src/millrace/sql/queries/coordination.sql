@@ -21,14 +21,6 @@ returning owner, token, ends_at_ms
 -- name: release_lock
 delete from locks where account_id = :account_id and key = :key and lock_id = :lock_id returning token
 
--- name: sweep_locks
--- The time is asked for again where the row is deleted: another server may have taken the lock anew in between.
-delete from locks
-where
-    (account_id, key) in (select account_id, key from locks where ends_at_ms <= :now_ms limit :limit)
-    and ends_at_ms <= :now_ms
-returning 1
-
 -- name: claim
 -- Gives a row when the holder has it now: free, ended, or its own already.
 insert into claims (account_id, scope, key, holder, ends_at_ms)
@@ -46,15 +38,6 @@ where account_id = :account_id and scope = :scope and key = :key and (ends_at_ms
 -- name: release_claim
 delete from claims
 where account_id = :account_id and scope = :scope and key = :key and holder = :holder
-returning 1
-
--- name: sweep_claims
-delete from claims
-where
-    (account_id, scope, key) in (
-        select account_id, scope, key from claims where ends_at_ms <= :now_ms limit :limit
-    )
-    and ends_at_ms <= :now_ms
 returning 1
 
 -- name: latest_state
@@ -78,18 +61,6 @@ values (:account_id, :kind, :key, :version, :at_ms, :value)
 -- name: trim_state
 delete from states
 where account_id = :account_id and kind = :kind and key = :key and version <= :up_to_version
-
--- name: sweep_states
-delete from states
-where
-    number in (
-        select s.number
-        from states s
-        where s.value is null and s.at_ms <= :removed_before_ms
-        limit :limit
-    )
-    and value is null and at_ms <= :removed_before_ms
-returning 1
 
 -- name: kv_value
 select value, metadata
@@ -116,11 +87,6 @@ where
 order by key
 limit :limit
 
--- name: sweep_kv
-delete from kv
-where number in (select number from kv where expires_at_ms <= :now_ms limit :limit) and expires_at_ms <= :now_ms
-returning 1
-
 -- name: caller_bucket
 select tokens, at_ms from caller_buckets where account_id = :account_id and name = :name
 
@@ -129,15 +95,6 @@ insert into caller_buckets (account_id, name, tokens, at_ms, full_at_ms)
 values (:account_id, :name, :tokens, :at_ms, :full_at_ms)
 on conflict (account_id, name) do update
 set tokens = excluded.tokens, at_ms = excluded.at_ms, full_at_ms = excluded.full_at_ms
-
--- name: sweep_caller_buckets
-delete from caller_buckets
-where
-    (account_id, name) in (
-        select account_id, name from caller_buckets where full_at_ms <= :now_ms limit :limit
-    )
-    and full_at_ms <= :now_ms
-returning 1
 
 -- name: anything_ended
 -- Each part looks at the first entry of its index.

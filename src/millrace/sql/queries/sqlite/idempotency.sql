@@ -9,3 +9,12 @@ from
 -- Replacing a row that has run out moves it to the end, among those of its age.
 insert or replace into idempotency (queue_id, key_hash, content_hash, message_id, created_at_ms)
 values (:queue_id, :key_hash, :content_hash, :message_id, :created_at_ms)
+
+-- name: expire_idempotency_keys
+delete from idempotency
+where number in (
+    select number
+    from (select number, created_at_ms from idempotency order by number limit :limit) oldest
+    where created_at_ms <= :expired_before_ms
+)
+returning number
