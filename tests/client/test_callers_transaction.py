@@ -515,7 +515,9 @@ async def test_a_send_that_is_cancelled_at_any_moment_leaves_nothing_in_halves(
 async def test_a_program_that_only_sends_is_no_server(url: str, database: Database) -> None:
     with psycopg.connect(url) as connection:
         assert connection.execute("select count(*) from servers").fetchone() == (0,)
-        assert connection.execute("select count(*) from pg_locks where locktype = 'advisory'").fetchone() == (0,)
+        held = "select count(*) from pg_locks join pg_database on pg_database.oid = database"
+        held += " where locktype = 'advisory' and datname = current_database()"
+        assert connection.execute(held).fetchone() == (0,)
 
 
 async def test_rows_and_messages_of_one_function_are_committed_together(url: str, database: Database) -> None:

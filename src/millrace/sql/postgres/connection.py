@@ -72,7 +72,7 @@ class Entrance:
         self._url = url
         self._trying = threading.Lock()
         self._refusal = ""
-        self._again_at = 0.0
+        self._again_at = self._opened_at = 0.0
 
     def open(self) -> tuple["Connection", str]:
         """Open a connection; see `connect`."""
@@ -86,12 +86,14 @@ class Entrance:
             self._trying.release()
 
     def _open(self) -> tuple["Connection", str]:
+        began = monotonic()
         try:
             opened = connect(self._url)
         except StoreUnavailable as error:
-            self._refusal, self._again_at = str(error), monotonic() + REFUSED_SECONDS
+            if self._opened_at < began:  # else another thread was let in meanwhile, and this is no news
+                self._refusal, self._again_at = str(error), monotonic() + REFUSED_SECONDS
             raise
-        self._refusal = ""
+        self._refusal, self._opened_at = "", monotonic()
         return opened
 
 
