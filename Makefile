@@ -28,7 +28,9 @@ test: $(TOOLS) $(POSTGRES)
 # What takes longer, or needs more than Python: a browser named chromium.
 soak: $(TOOLS) $(POSTGRES)
 	SOAK=1 $(BIN)/python -m pytest -n 2 soak tests/acceptance/test_kill.py tests/acceptance/test_power_cut.py \
-		tests/acceptance/test_clock.py tests/acceptance/test_many_kills.py tests/acceptance/test_failover.py
+		tests/acceptance/test_clock.py tests/acceptance/test_many_kills.py tests/acceptance/test_failover.py \
+		tests/conformance/test_two_stores.py
+	TEST_STORE=postgres $(BIN)/python -m pytest -n 2 tests/tools
 
 check: $(TOOLS)
 	$(BIN)/ruff format --check .
