@@ -1,8 +1,9 @@
 """A small simulation of servers and one PostgreSQL, held against what one server measures here, and then let go further.
 
 A server gathers what its callers want, and works it off as one group: its own CPU, the database's CPU, the waits for
-answers, one flush of the log. Nothing of that overlaps within a server, as in the program. Each server has a session of
-the database, which takes a core while it computes; one flush of the log serves all commits that wait when it begins.
+answers, one flush of the log. It has a session of the database for each kind of work, as the program has, and one
+interpreter for all of them. A session takes a core of the database while it computes; one flush of the log serves all
+commits that wait when it begins. Who receives while he settles goes on when both are done.
 
 `python -m scripts.simulate` measures the constants first, which takes half a minute.
 """
@@ -21,9 +22,17 @@ from bench.cost import Cost, Waits
 SECONDS = 5.0
 SERVERS = (1, 2, 4, 8, 16)
 CORES = (2, 8, 32)
-SEND_TRIPS, TAKE_TRIPS = 4, 6  # answers that a group waits for, its commit included
+SEND_TRIPS, RECEIVE_TRIPS, SETTLE_TRIPS = 4, 4, 3  # answers that a group waits for, its commit included
+RECEIVES = 0.65  # of what a message costs on its way out; its settlement costs the rest
 
 Steps = Generator[tuple[str, float], None, None]
+
+
+class Part(NamedTuple):
+    """What one session does for each group: its share of a message's cost, and the answers that it waits for."""
+
+    share: float
+    trips: int
 
 
 class Load(NamedTuple):
@@ -32,7 +41,16 @@ class Load(NamedTuple):
     name: str
     measured: Cost
     messages: int
-    trips: int
+    parts: tuple[Part, ...]
+
+
+@dataclass
+class Server:
+    """One interpreter, which a session of the server takes while it computes here, and the sessions that are done."""
+
+    queue: deque[tuple[Steps, float]] = field(default_factory=deque)
+    is_computing: bool = False
+    done: list[Steps] = field(default_factory=list)
 
 
 @dataclass
@@ -42,53 +60,76 @@ class House:
     cores: int
     flush_us: float
     now_us: float = 0.0
-    done: int = 0
+    done: float = 0.0
     _events: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
     _numbers: "count[int]" = field(default_factory=count)
     _computing: int = 0
-    _queue: deque[tuple[Steps, float]] = field(default_factory=deque)
+    _queue: deque[tuple[Server, Steps, float]] = field(default_factory=deque)
     _is_flushing: bool = False
-    _unflushed: list[Steps] = field(default_factory=list)
+    _unflushed: list[tuple[Server, Steps]] = field(default_factory=list)
 
-    def run(self, servers: Sequence[Steps], seconds: float) -> float:
-        """Let the servers work for so long; give messages a second."""
-        for server in servers:
-            self._go_on(server)
+    def run(self, load: Load, waits: Waits, servers: int, seconds: float) -> float:
+        """Let so many servers work for so long; give messages a second."""
+        for server in [Server() for _ in range(servers)]:
+            for part in load.parts:
+                self._go_on(server, self.serve(load, part, waits))
         while self.now_us < seconds * 1e6:
             self.now_us, _, happen = heapq.heappop(self._events)
             happen()
         return self.done / seconds
 
-    def serve(self, load: Load, waits: Waits) -> Steps:
-        """Work off one group after the other."""
+    def serve(self, load: Load, part: Part, waits: Waits) -> Steps:
+        """Work off one group after the other in one session; all sessions of a server begin the next one together."""
+        messages = load.messages * part.share
         while True:
-            yield "wait", load.messages * load.measured.server_us
-            yield "compute", load.messages * load.measured.database_us
-            yield "wait", load.trips * waits.round_trip_us
+            yield "interpret", messages * load.measured.server_us
+            yield "compute", messages * load.measured.database_us
+            yield "wait", part.trips * waits.round_trip_us
             yield "flush", self.flush_us
-            self.done += load.messages
+            self.done += messages
+            yield "meet", len(load.parts)
 
-    def _go_on(self, steps: Steps) -> None:
-        what, us = next(steps)
+    def _go_on(self, server: Server, steps: Steps) -> None:
+        what, much = next(steps)
         if what == "flush":
-            self._unflushed.append(steps)
+            self._unflushed.append((server, steps))
             self._flush()
         elif what == "compute":
-            self._queue.append((steps, us))
+            self._queue.append((server, steps, much))
             self._compute()
+        elif what == "interpret":
+            server.queue.append((steps, much))
+            self._interpret(server)
+        elif what == "wait":
+            self._later(much, partial(self._go_on, server, steps))
         else:
-            self._later(us, partial(self._go_on, steps))
+            server.done.append(steps)
+            if len(server.done) == much:
+                together, server.done = server.done, []
+                for each in together:
+                    self._go_on(server, each)
+
+    def _interpret(self, server: Server) -> None:
+        if server.queue and not server.is_computing:
+            server.is_computing = True
+            steps, us = server.queue.popleft()
+            self._later(us, partial(self._interpreted, server, steps))
+
+    def _interpreted(self, server: Server, steps: Steps) -> None:
+        server.is_computing = False
+        self._interpret(server)
+        self._go_on(server, steps)
 
     def _compute(self) -> None:
         while self._queue and self._computing < self.cores:
             self._computing += 1
-            steps, us = self._queue.popleft()
-            self._later(us, partial(self._computed, steps))
+            server, steps, us = self._queue.popleft()
+            self._later(us, partial(self._computed, server, steps))
 
-    def _computed(self, steps: Steps) -> None:
+    def _computed(self, server: Server, steps: Steps) -> None:
         self._computing -= 1
         self._compute()
-        self._go_on(steps)
+        self._go_on(server, steps)
 
     def _flush(self) -> None:
         if self._unflushed and not self._is_flushing:
@@ -96,11 +137,11 @@ class House:
             waiting, self._unflushed = self._unflushed, []
             self._later(self.flush_us, partial(self._flushed, waiting))
 
-    def _flushed(self, waiting: Sequence[Steps]) -> None:
+    def _flushed(self, waiting: Sequence[tuple[Server, Steps]]) -> None:
         self._is_flushing = False
         self._flush()
-        for steps in waiting:
-            self._go_on(steps)
+        for server, steps in waiting:
+            self._go_on(server, steps)
 
     def _later(self, us: float, happen: Callable[[], None]) -> None:
         heapq.heappush(self._events, (self.now_us + us, next(self._numbers), happen))
@@ -108,18 +149,17 @@ class House:
 
 def simulate(load: Load, waits: Waits, servers: int, cores: int) -> float:
     """Give messages a second of so many servers on a database of so many cores."""
-    house = House(cores, waits.commit_us)
-    return house.run([house.serve(load, waits) for _ in range(servers)], SECONDS)
+    return House(cores, waits.commit_us).run(load, waits, servers, SECONDS)
 
 
 def main() -> None:
     """Measure the constants, print what was measured beside what comes out here, and extrapolate."""
     costs, waits = cost.measure()
+    sends = (Part(1.0, SEND_TRIPS),)
+    takes = (Part(RECEIVES, RECEIVE_TRIPS), Part(1 - RECEIVES, SETTLE_TRIPS))
     loads = [
-        Load(name, costs[name], messages, trips)
-        for name, messages, trips in zip(
-            costs, (800, 200, 256, 100), (SEND_TRIPS, 2 * TAKE_TRIPS, SEND_TRIPS, TAKE_TRIPS), strict=True
-        )
+        Load(name, costs[name], messages, parts)
+        for name, messages, parts in zip(costs, (800, 200, 256, 100), (sends, takes, sends, takes), strict=True)
     ]
     print(f"\n{'one server':<40} {'measured':>10} {'simulated':>10} {'off by':>7}")
     for load in loads:
