@@ -89,7 +89,7 @@ def test_what_comes_after_a_restart_of_the_database_is_served_as_if_nothing_had_
 
                 cluster.restart(mode)
                 # what runs in the background may have met it while it was down; then nobody tries for a quarter of a second
-                wait_until(lambda: server.call("GET", "/readyz").status == 200, 5, "the server is not ready again")
+                wait_until(lambda: server.v4("GET", f"/queues/{queue_id}/metrics").status == 200, 5, "no metrics")
                 sent = _send(server, queue_id)
                 replies = [*callers.map(lambda _: server.v4("GET", f"/queues/{queue_id}/metrics"), range(8))]
 
