@@ -189,7 +189,7 @@ async def test_a_block_whose_lock_is_lost_is_cancelled(store, clock):
 
     async def lose_it() -> None:
         nonlocal was_cancelled
-        async with kept.hold(*KEY, "a", 60):
+        async with kept.hold(*KEY, "a", 600):
             clock.advance(1)
             await kept.take(*KEY, "b", 1000)
             try:
