@@ -210,7 +210,7 @@ async def test_a_block_is_cancelled_at_the_end_of_its_lock_when_the_store_cannot
             raise StoreUnavailable("the disk is full")
 
     with pytest.raises(Fenced):
-        async with Cut(store, clock).hold(*KEY, "a", 30):
+        async with Cut(store, clock).hold(*KEY, "a", 300):
             await asyncio.Event().wait()
 
 
