@@ -169,8 +169,8 @@ def test_a_foreign_lock_delays_or_refuses_and_loses_nothing(server: Server, stat
     stored = 2 + sum(answer.status == 200 for answer in answers)
     assert _counted(server, queue_id) == stored
     assert len(_drain(server, queue_id, {})) == stored
-    # a failed write speaks against the store for two seconds
-    wait_until(lambda: server.call("GET", "/health").status == 200, 5, "the server is not well again")
+    # a failed write speaks against the store for two seconds, and what was found out is remembered for one
+    wait_until(lambda: server.call("GET", "/health").status == 200, 3, "the server is not well again")
 
 
 def _mount(folder: Path) -> bool:

@@ -99,7 +99,7 @@ def test_each_wrongdoer_loses_its_own_messages_only_and_what_was_acked_stays_ack
         for number in range(5):
             server.send("good", number)
 
-        wait_until(lambda: len(server.peek("done")) == 5, 20, "the good handler is not served")
+        wait_until(lambda: len(server.peek("done")) == 5, 10, "the good handler is not served")
         wait_until(lambda: all(map(server.peek, [f"dead-{name}" for name in WRONGDOERS])), 10, "not all are buried")
         dead = [server.peek(f"dead-{name}") for name in WRONGDOERS]
 
