@@ -20,10 +20,12 @@ __all__ = [
     "WorkflowStep",
     "__version__",
     "by_field",
+    "create_queue_producer",
     "each",
 ]
 
 if TYPE_CHECKING:
+    from millrace.apps.messaging.producer import create_queue_producer
     from millrace.batch import BatchMessage, MessageBatch
     from millrace.client.asynchronous import AsyncClient
     from millrace.client.synchronous import Client
@@ -49,6 +51,7 @@ _HOMES = {
     "WorkflowEvent": "millrace.handlers.workflow",
     "WorkflowStep": "millrace.handlers.steps",
     "by_field": "millrace.handlers",
+    "create_queue_producer": "millrace.apps.messaging.producer",
     "each": "millrace.handlers",
 }
 

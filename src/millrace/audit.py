@@ -43,7 +43,7 @@ class Noted(NamedTuple):
 
 
 class Link(NamedTuple):
-    """A place in the chain: the number of an entry and its hash."""
+    """A place in the chain: the number of an entry and its hash, which is all that is left of one that was pruned."""
 
     number: int
     hash: bytes
@@ -69,6 +69,7 @@ ACTING: ContextVar[Actor] = ContextVar("acting", default=SYSTEM)
 GENESIS = bytes(32)  # what the first entry of a chain follows
 START = Link(0, GENESIS)
 SHOWN_IDS = 100
+PRUNED, RESTORED = "audit.pruned", "audit.restored"
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -102,15 +103,40 @@ def next_hash(previous: bytes, number: int, entry: Entry) -> bytes:
     return hashlib.sha256(previous + b"%d " % number + _encode(entry)).digest()
 
 
-def find_fault(link: Link, chained: Iterable[Noted]) -> tuple[Link, str | None]:
-    """Follow the chain from a link through entries that have hashes; give the last good link and what broke it."""
-    for noted in chained:
-        if noted.number > link.number + 1:
+def digest_of(pruned: Iterable[Link]) -> str:
+    """Give the SHA-256 over pruned entries by which the entry of their pruning answers for them."""
+    return hashlib.sha256(b"".join(b"%d %s" % link for link in pruned)).hexdigest()
+
+
+def find_fault(link: Link, steps: Iterable[Noted | Link], digests: Mapping[int, str]) -> tuple[Link, str | None]:
+    """Follow the chain from a link through entries that have hashes, and through pruned ones.
+
+    `digests` are those of what each entry that tells of a pruning has taken away. Give the last good link and what
+    broke the chain.
+    """
+    for step in steps:
+        if step.number > link.number + 1:
             return link, f"entry {link.number + 1} is missing"
-        if noted.number <= link.number or noted.hash != next_hash(link.hash, noted.number, noted.entry):
-            return link, f"entry {noted.number} was changed, or put in"
-        link = Link(noted.number, noted.hash)
+        if step.number <= link.number or not _fits(link, step):
+            return link, f"entry {step.number} was changed, or put in"
+        if isinstance(step, Noted) and not _answers(step, digests):
+            return link, f"entry {step.number} tells of other pruned entries than are missing"
+        link = _link_of(step)
     return link, None
+
+
+def _fits(link: Link, step: Noted | Link) -> bool:
+    return isinstance(step, Link) or step.hash == next_hash(link.hash, step.number, step.entry)
+
+
+def _answers(noted: Noted, digests: Mapping[int, str]) -> bool:
+    """Say whether all that is recorded as pruned by this act was in fact pruned by it."""
+    return noted.number not in digests or noted.entry.details.get("digest") == digests[noted.number]
+
+
+def _link_of(step: Noted | Link) -> Link:
+    assert step.hash is not None
+    return Link(step.number, step.hash)
 
 
 def entry_of_creation(entry: Entry, queue: Queue) -> Entry:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Generic
 
 from millrace import limits
 from millrace.errors import InvalidInput
-from millrace.message import HIGH, LOW, NORMAL, Backlog, Message, decode_body
+from millrace.message import HIGH, LOW, NORMAL, Backlog, Lease, Message, decode_body
 from millrace.settlement import Ack, Outcome, Reject, Retry
 
 if TYPE_CHECKING:  # for checkers, `MessageBatch` alone is MessageBatch[object]; Python can say so from 3.13
@@ -35,11 +35,22 @@ class BatchMessage(Generic[Body]):
     def __init__(self, message: Message, batch: "MessageBatch[Body]") -> None:
         self._message, self._batch = message, batch
         self.outcome: Outcome | None = None
+        self.is_settled = False  # by a transaction of the handler's own: `Work.settle_delivery`
 
     @property
     def id(self) -> str:
         """32 hex characters, the same at every delivery."""
         return self._message.id
+
+    @property
+    def lease(self) -> Lease:
+        """Proof of this delivery."""
+        return self._message.lease
+
+    @property
+    def failures(self) -> int:
+        """Failures that were reported before this delivery."""
+        return self._message.failures
 
     @property
     def attempts(self) -> int:

@@ -205,6 +205,21 @@ class Catalog:
 
         await self._update(account_id, queue_id, "consumer.changed", set_to)
 
+    async def adjust_consumer(self, queue: Queue, consumer_id: str, settings: Mapping[str, Any]) -> None:
+        """Change these settings of the consumer, checked ones, and leave the others and all else as they are.
+
+        Raises:
+            ConsumerNotFound: the queue's consumer is not this one any more.
+        """
+
+        def adjusted(queue: Queue) -> Queue:
+            present = _consumer_of(queue, consumer_id)
+            made = msgspec.structs.replace(present.settings, **settings)
+            consumer = msgspec.structs.replace(present, settings=made)
+            return msgspec.structs.replace(queue, consumer=consumer, modified_at_ms=self._clock())
+
+        await self._update(queue.account_id, queue.id, "consumer.changed", adjusted)
+
     async def detach(self, account_id: str, queue_id: str, consumer_id: str) -> None:
         """Remove the consumer; messages stay, and leases run on.
 

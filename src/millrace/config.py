@@ -13,6 +13,8 @@ import msgspec
 from millrace import limits
 from millrace.errors import ConfigurationError, InvalidInput
 from millrace.http.app import is_loopback
+from millrace.messaging_config import SECRETS as OF_MESSAGING
+from millrace.messaging_config import MessagingConfig, read_messaging
 from millrace.names import check_account_id
 
 URL = re.compile(r"https?://[!-~]+")
@@ -21,10 +23,10 @@ OFF = ("0", "false", "no", "off")
 POSTGRES, SQLITE = ("postgresql://", "postgres://"), "sqlite:///"
 DATABASE = "millrace.db"  # its name in a data directory
 # Settings that may also stand in the store, as secrets of the account.
-SECRETS = ("jwt_secret", "turnstile_secret", "r2_access_key_id", "r2_secret_access_key")
+SECRETS = ("jwt_secret", "turnstile_secret", "r2_access_key_id", "r2_secret_access_key", *OF_MESSAGING)
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+class Settings(MessagingConfig, frozen=True, kw_only=True):
     """What `millrace serve` goes by. docs/settings.md has a line for each."""
 
     data: Path = Path("data")
@@ -47,6 +49,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     fetch_allow: tuple[str, ...] = ()
     cron_catch_up: Literal["latest", "skip", "all"] = "latest"
     cors_origins: tuple[str, ...] = ()
+    sentry_dsn: str | None = None
+    sentry_environment: str | None = None
     public_url: str | None = None
     jwt_secret: str | None = None
     turnstile_secret: str | None = None
@@ -85,6 +89,8 @@ def read_settings(environ: Mapping[str, str], flags: Mapping[str, Any]) -> Setti
         "fetch_allow": _list(environ.get("FETCH_ALLOW")),
         "cron_catch_up": _word("CRON_CATCH_UP", environ.get("CRON_CATCH_UP"), ("latest", "skip", "all")),
         "cors_origins": _list(environ.get("CORS_ORIGINS")),
+        "sentry_dsn": _secret(environ.get("SENTRY_DSN")),
+        "sentry_environment": environ.get("SENTRY_ENVIRONMENT") or environ.get("CLOUDFLARE_ENV") or None,
         "public_url": _url("PUBLIC_URL", environ.get("PUBLIC_URL")),
         "jwt_secret": _secret(environ.get("JWT_SECRET")),
         "turnstile_secret": _secret(environ.get("TURNSTILE_SECRET")),
@@ -97,6 +103,7 @@ def read_settings(environ: Mapping[str, str], flags: Mapping[str, Any]) -> Setti
         "r2_secret_access_key": _secret(environ.get("R2_SECRET_ACCESS_KEY")),
         "r2_bucket": environ.get("R2_BUCKET") or None,
     }
+    given.update(read_messaging(environ))
     given.update({key: value for key, value in flags.items() if value is not None})
     settings = _located(
         Settings(**{key: value for key, value in given.items() if value is not None}), flags.get("data")
@@ -157,9 +164,10 @@ def _check(settings: Settings, environ: Mapping[str, str]) -> None:
         check_account_id(settings.account_id)
     except InvalidInput as error:
         raise ConfigurationError(f"ACCOUNT_ID: {error}") from None
-    if settings.role != "all" and settings.store is None:
+    if settings.role == "api" and settings.store is None:
         raise ConfigurationError(
-            f"role is {settings.role}, but one process owns a SQLite file; name a PostgreSQL database with --store"
+            "role is api, but one process owns a SQLite file, and no other could run the handlers; expected all or "
+            "consumer, or a PostgreSQL database, which --store names"
         )
     if settings.auth_mode == "local" and not (environ.get("CLOUDFLARE_ENV") == "local" and is_loopback(settings.host)):
         raise ConfigurationError(

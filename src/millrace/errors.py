@@ -22,7 +22,7 @@
     ├── RequestTimedOut
     ├── NotFound
     │   ├── RouteNotFound · QueueNotFound · ConsumerNotFound · SubscriptionNotFound · KeyNotFound · ObjectNotFound ·
-    │   │   SecretNotFound · CronNotFound · WorkflowNotFound
+    │   │   SecretNotFound · CronNotFound · WorkflowNotFound · AlertNotFound
     ├── MethodNotAllowed
     ├── Conflict
     │   ├── QueueNameTaken · ConsumerExists · DeliveryPaused · KeyExists · KeyFromEnvironment ·
@@ -190,6 +190,10 @@ class WorkflowNotFound(NotFound):
     """Look up the workflow's name, or the instance's id; instances are kept for 30 days after their end."""
 
 
+class AlertNotFound(NotFound):
+    """List the alert rules of the account."""
+
+
 class MethodNotAllowed(MillraceError):
     """Use one of the methods in the Allow header."""
 
@@ -271,9 +275,14 @@ class BacklogFull(MillraceError):
 
 
 class Overloaded(MillraceError):
-    """Send or ask less often; `retry_after` says when again."""
+    """Send or ask less often; `retry_after` says after how many seconds again."""
 
     code = "TOO_MANY_REQUESTS"
+
+    def __init__(self, sentence: str, retry_after: float | None = None) -> None:
+        super().__init__(sentence)
+        if retry_after is not None:
+            self.retry_after = retry_after
 
 
 class Unauthenticated(MillraceError):

@@ -103,4 +103,12 @@ SECRET_NAME_CHARACTERS = 64
 SECRET_BYTES = 64_000
 AUDIT_ENTRIES = 1_000  # of one answer
 
+ALERT_RULES = 100  # of an account
+ALERT_TARGETS = 10  # of a rule
+ALERT_TARGET_CHARACTERS = 512
+ALERT_FOR_SECONDS = 86_400
+ALERT_WINDOW_SECONDS_MIN, ALERT_WINDOW_SECONDS_MAX = 10, 86_400
+ALERT_WINDOW_SECONDS = 300
+ALERT_MINIMUM = 1_000_000  # jobs that must have ended before a failure rate is judged
+
 TAIL_BYTES = 1_000_000  # of log lines that wait for one who follows the log

@@ -49,6 +49,8 @@ LINES: dict[str, tuple[str, str]] = {
     "consumer.stopped": ("info", "Consumer stopped"),
     "agent.started": ("info", "Agent started"),
     "agent.stopped": ("info", "Agent stopped"),
+    "job.queued": ("info", "Job queued"),
+    "job.ended": ("info", "Job ended"),
     "job.done": ("info", "Job done"),
     "job.failed": ("error", "Job failed"),
     "job.postponed": ("info", "Job given back, to come again without an attempt"),
@@ -62,6 +64,9 @@ LINES: dict[str, tuple[str, str]] = {
     "handler.failed": ("error", "Handler failed"),
     "handler.ignored": ("warning", "Calls of a handler were ignored, because another one came first"),
     "handler.lease_lost": ("warning", "Handler finished after its lease"),
+    "target.opened": ("warning", "Another server is left alone for a while, because it fails"),
+    "target.closed": ("info", "Another server is called again"),
+    "report.dropped": ("warning", "Reports of failures did not reach Sentry"),
     "push.failed": ("warning", "Push failed"),
     "push.opened": ("warning", "Pushes stopped, because the URL fails or asks for a pause"),
     "push.closed": ("info", "Pushes go on"),
@@ -69,12 +74,17 @@ LINES: dict[str, tuple[str, str]] = {
     "handler.memory": ("error", "Handler's process ended, because it held too much memory"),
     "handler.unloadable": ("error", "Handlers cannot be loaded; it is tried again"),
     "workflow.errored": ("error", "Workflow instance failed"),
+    "alert.fired": ("warning", "Alert fired"),
+    "alert.cleared": ("info", "Alert cleared"),
     "message.buried": ("warning", "Messages moved to the dead-letter queue"),
     "message.dropped": ("warning", "Messages dropped after their last delivery"),
     "message.expired": ("info", "Messages expired"),
     "message.redriven": ("info", "Messages redriven"),
     "queue.purged": ("info", "Queue purged"),
 }
+
+LEVELS = {"failed": "error", "retried": "warning"}  # of events that have one of these outcomes
+UNWRITTEN = "trail"  # what a job went through: each step had its line
 
 
 class ForeignLogs(logging.Handler):
@@ -161,8 +171,11 @@ def line_of(name: str, fields: dict[str, Any], clock: Clock) -> bytes:
     """Write an event of `LINES` as a line of JSON, its end included."""
     level, message = LINES[name]
     at = fields.get("timestamp") or iso_milliseconds(clock())
+    level = LEVELS.get(fields.get("outcome", ""), level)
     record: dict[str, Any] = {"timestamp": at, "level": level, "message": message, "event": name}
     for key, value in fields.items():
+        if key == UNWRITTEN:
+            continue
         record[key] = value if isinstance(value, int | float | bool) else _shown(value)
     return msgspec.json.encode(record) + b"\n"
 

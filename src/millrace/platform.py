@@ -1,20 +1,26 @@
 """What an application is given (Platform), and what it gives back (App). Applications are values."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from millrace.alerting.measuring import FailureRate
+from millrace.alerting.notices import Tell
 from millrace.bindings import Count, Env, QueueBinding, Send
 from millrace.broker import Broker
 from millrace.catalog import Catalog
 from millrace.clock import Clock
+from millrace.consumer import make_consumer_settings
+from millrace.dashboard.pages import Page
+from millrace.errors import ConsumerNotFound
 from millrace.handlers import Handler
 from millrace.handlers.workflow import WorkflowFunction
 from millrace.handlers.workflow_binding import WorkflowBinding
 from millrace.http.routes import Admit, Route, Socket
 from millrace.message import Backlog, Outgoing
-from millrace.queue import QueueSettings
+from millrace.queue import Queue, QueueSettings
 from millrace.resources.outbound import Outbound
 from millrace.store import Store
 from millrace.telemetry import Telemetry
@@ -26,14 +32,16 @@ T = TypeVar("T")
 
 
 class QueueNeed(msgspec.Struct, frozen=True, kw_only=True):
-    """A queue that an application wants to find: made when it is missing, never changed afterwards.
+    """A queue that an application wants to find: made when it is missing, and left alone afterwards.
 
-    `consumer` holds the arguments of `millrace.consumer.make_consumer`.
+    `consumer` holds the arguments of `millrace.consumer.make_consumer`. `follows` names settings of it that are
+    changed afterwards, too, as long as the consumer is the application's own: those that the server's settings decide.
     """
 
     name: str
     settings: QueueSettings = QueueSettings()
     consumer: Mapping[str, Any] | None = None
+    follows: tuple[str, ...] = ()
 
 
 class Cron(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,9 +57,10 @@ class Cron(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class App(msgspec.Struct, frozen=True, kw_only=True):
-    """A program for Millrace: its queues, its handlers by queue name, its workflows by name, its routes.
+    """A program for Millrace: its queues, its handlers by queue name, its workflows by name, its routes, its pages.
 
-    `admissions` are an application's own ways of letting callers in, by the first segment of the path.
+    `admissions` are an application's own ways of letting callers in, by the first segment of the path. Alert rules may
+    ask for the `failure_rates` of its queues, and for its ways of telling somebody, by their names: `notices`.
     """
 
     handlers: Mapping[str, Handler] = {}
@@ -62,6 +71,10 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
     admissions: Mapping[str, Admit] = {}
     crons: tuple[Cron, ...] = ()
     views: tuple[View, ...] = ()
+    close: Callable[[], Awaitable[None]] | None = None  # called when the server has stopped
+    pages: tuple[Page, ...] = ()
+    failure_rates: Mapping[str, FailureRate] = {}
+    notices: Mapping[str, Tell] = {}
 
 
 class Platform(NamedTuple):
@@ -123,6 +136,19 @@ class Platform(NamedTuple):
 
 
 async def ensure_queues(platform: Platform, account_id: str, needs: tuple[QueueNeed, ...]) -> None:
-    """Make the queues of an application that the account does not have yet."""
+    """Make the queues of an application that the account does not have yet, and let consumers follow the settings."""
     for need in needs:  # queue and consumer at once: a start that is killed between them would leave one without it
-        await platform.catalog.ensure(account_id, need.name, need.settings, need.consumer)
+        queue = await platform.catalog.ensure(account_id, need.name, need.settings, need.consumer)
+        if need.follows and need.consumer is not None:
+            await _follow(platform, queue, need.consumer, need.follows)
+
+
+async def _follow(platform: Platform, queue: Queue, needed: Mapping[str, Any], names: tuple[str, ...]) -> None:
+    """Change those settings of the consumer that are not as needed, if nobody else has attached it."""
+    consumer, wanted = queue.consumer, make_consumer_settings(needed["type"], needed["settings"])
+    if consumer is None or consumer.applied_by != needed.get("applied_by"):
+        return
+    changed = {name: getattr(wanted, name) for name in names}
+    if any(getattr(consumer.settings, name) != value for name, value in changed.items()):
+        with suppress(ConsumerNotFound):  # somebody has attached another one meanwhile
+            await platform.catalog.adjust_consumer(queue, consumer.id, changed)

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from millrace import limits
-from millrace.audit import entry_of
+from millrace.audit import Noted, entry_of
+from millrace.batch import BatchMessage
 from millrace.clock import Clock
 from millrace.errors import MillraceError
 from millrace.ids import NewId, new_id, new_receipt
@@ -17,7 +18,7 @@ from millrace.message import Lease, Message, Outgoing
 from millrace.placing import Placed, places_of
 from millrace.reporting import tell_cleared, tell_count, tell_sent, tell_settled
 from millrace.settlement import Outcome, Settlement
-from millrace.sql import audit, cleaning, messages, queues, sending, settling
+from millrace.sql import audit, cleaning, messages, pruning, queues, sending, settling
 from millrace.sql.sending import Sending
 from millrace.sql.transaction import Bindings, Row, Transaction
 from millrace.stamping import stamp
@@ -83,6 +84,13 @@ class Work:
         tell_settled(self._tell, queues.load(self.tx, queue_id).queue, settlements)
         return settlements
 
+    def settle_delivery(self, queue_id: str, message: BatchMessage[Any], outcome: Outcome) -> Settlement | None:
+        """Settle what a handler holds together with what it writes; None when its lease no longer counts.
+
+        The handler says `message.is_settled = True` once the transaction is on disk, and nobody settles it again.
+        """
+        return self.settle(queue_id, [(message.lease, outcome)])[0]
+
     def cancel(self, queue_id: str, places: Sequence[Placed]) -> list[bool]:
         """Remove messages that are scheduled for later, and say which were."""
         return cleaning.cancel(self.tx, queue_id, [(place.key, place.id) for place in places], self.now_ms)
@@ -94,6 +102,31 @@ class Work:
     def note(self, account_id: str, act: str, object: str, **details: Any) -> None:
         """Write an act into the audit trail of the account; details hold no body and no secret."""
         audit.note(self.tx, entry_of(account_id, self.now_ms, act, object, **details))
+
+    def audit_before(self, account_id: str, at_ms: int, after_number: int, limit: int) -> list[Noted]:
+        """Give entries of the account's trail that are older and may be pruned, oldest first, from a number on.
+
+        There may be more as long as some are given.
+        """
+        return pruning.audit_before(self.tx, account_id, at_ms, after_number, limit)
+
+    def prune_audit(self, account_id: str, numbers: Sequence[int]) -> int:
+        """Delete up to 1,000 entries of the account's trail, note that, and give how many were deleted.
+
+        What `audit_before` would not give is left. The chain of hashes can be followed as before.
+
+        Raises:
+            InvalidInput: there are more than 1,000 numbers.
+        """
+        return pruning.prune(self.tx, account_id, numbers, self.now_ms)
+
+    def restore_audit(self, entries: Sequence[Noted]) -> int:
+        """Put up to 1,000 pruned entries back, note that, and give how many were not there.
+
+        Raises:
+            InvalidInput: there are more, or one is not as it was pruned; nothing is put back.
+        """
+        return pruning.restore(self.tx, entries, self.now_ms)
 
     def _tell(self, event: str, **fields: Any) -> None:
         self.events.append((event, fields))

@@ -1,6 +1,7 @@
 """The master key, and what is sealed with it: AES-256-GCM, bound to the account and the name of what it is."""
 
 import hashlib
+import hmac
 import os
 import secrets
 from base64 import b64decode, b64encode
@@ -30,12 +31,17 @@ class Cipher:
 
     def __init__(self, key: bytes) -> None:
         self._aead = AESGCM(key)
+        self._digest_key = hashlib.sha256(b"millrace digests" + key).digest()
         self.key_id = hashlib.sha256(b"millrace master key" + key).hexdigest()[:16]
 
     def seal(self, account_id: str, name: str, value: str) -> Sealed:
         """Encrypt a value for that account under that name."""
         nonce = secrets.token_bytes(NONCE_BYTES)
         return Sealed(nonce, self._aead.encrypt(nonce, value.encode(), _bound_to(account_id, name)), self.key_id)
+
+    def digest(self, value: bytes) -> bytes:
+        """Give 32 bytes that tell values apart, and nothing of them to who has not the key."""
+        return hmac.digest(self._digest_key, value, "sha256")
 
     def open(self, account_id: str, name: str, sealed: Sealed) -> str:
         """Decrypt a value.

@@ -11,6 +11,8 @@ class Scope(StrEnum):
     READ = "queues:read"
     MANAGE = "queues:manage"
     SEND = "messages:send"
+    DRAFT = "messages:draft"
+    REVIEW = "messages:review"
     TAKE = "messages:take"
     PEEK = "messages:peek"
     PURGE = "messages:purge"
@@ -30,14 +32,18 @@ class Role(StrEnum):
     PRODUCER = "producer"
     CONSUMER = "consumer"
     AGENT = "agent"
+    AUTHOR = "author"
+    REVIEWER = "reviewer"
 
 
 GRANTS: dict[Role, frozenset[Scope]] = {
     Role.ADMIN: frozenset(Scope),
     Role.OPERATOR: frozenset(Scope) - {Scope.KEYS, Scope.DEBUG, Scope.SECRETS, Scope.SQL},
-    Role.PRODUCER: frozenset({Scope.READ, Scope.SEND}),
+    Role.PRODUCER: frozenset({Scope.READ, Scope.SEND, Scope.DRAFT}),
     Role.CONSUMER: frozenset({Scope.READ, Scope.TAKE, Scope.PEEK}),
     Role.AGENT: frozenset({Scope.READ, Scope.SEND, Scope.TAKE}),
+    Role.AUTHOR: frozenset({Scope.READ, Scope.DRAFT}),
+    Role.REVIEWER: frozenset({Scope.READ, Scope.PEEK, Scope.DRAFT, Scope.REVIEW}),
 }
 
 

@@ -1,18 +1,27 @@
 """The applications: the only place that names them. Each is its part of the database, and a function that makes it."""
 
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
+from millrace.access.cipher import MasterKey
 from millrace.apps import events
 from millrace.apps.events.app import SCHEMA as EVENTS
 from millrace.apps.events.app import EventsSettings
+from millrace.apps.events.queues import NEEDS as EVENT_QUEUES
 from millrace.apps.jobs.app import SCHEMA as JOBS
 from millrace.apps.jobs.app import TYPES, JobsSettings
 from millrace.apps.jobs.app import app as make_jobs
+from millrace.apps.jobs.jobs import NEEDS as JOB_QUEUES
+from millrace.apps.messaging.app import SCHEMA as MESSAGING
+from millrace.apps.messaging.app import app as make_messaging
+from millrace.apps.messaging.queues import needs as message_queues
+from millrace.apps.messaging.settings import MessagingSettings, ResendSettings, SmtpSettings, TwilioSettings
 from millrace.config import Settings
 from millrace.errors import ConfigurationError
-from millrace.platform import App, Platform
+from millrace.messaging_config import read_rate
+from millrace.platform import App, Platform, QueueNeed
 from millrace.resources.objects.choice import make_objects
 from millrace.resources.objects.s3 import R2Settings
 from millrace.sql.schemas import Schema
@@ -21,10 +30,14 @@ BUCKET = ("endpoint", "access_key_id", "secret_access_key", "bucket")
 
 
 class Application(msgspec.Struct, frozen=True, kw_only=True):
-    """One application as the server knows it; `schema` None needs no tables of its own."""
+    """One application as the server knows it; `schema` None needs no tables of its own.
+
+    `queues` gives what the made one has as `queues`, where nothing is to be made.
+    """
 
     name: str
     make: Callable[[Platform, Settings], App]
+    queues: Callable[[Settings], tuple[QueueNeed, ...]]
     schema: Schema | None = None
 
 
@@ -46,6 +59,103 @@ def _jobs(platform: Platform, settings: Settings) -> App:
     return make_jobs(platform, jobs, make_objects(settings.data / "objects", _bucket(settings)))
 
 
+def _messaging(platform: Platform, settings: Settings) -> App:
+    objects = make_objects(settings.data / "objects", _bucket(settings))
+    cipher = MasterKey(settings.master_key, None if settings.store else settings.data).find()
+    return make_messaging(platform, _messaging_settings(settings), objects, cipher)
+
+
+def _message_queues(settings: Settings) -> tuple[QueueNeed, ...]:
+    return message_queues(settings.retry_base_seconds)
+
+
+def _messaging_settings(settings: Settings) -> MessagingSettings:
+    return MessagingSettings(
+        account_id=settings.account_id,
+        folder=settings.data,
+        environment=_configured(settings),
+        public_url=settings.public_url,
+        mail_from=settings.smtp_from,
+        smtp=_smtp(settings),
+        resend=_resend(settings),
+        twilio=_twilio(settings),
+        delivery_secret=settings.delivery_webhook_secret,
+        provider_seconds=settings.provider_seconds,
+        retry_base_seconds=settings.retry_base_seconds,
+        debug_routes=settings.debug_routes,
+        key_rate=read_rate(settings.message_key_rate),
+        recipient_rate=read_rate(settings.message_recipient_rate),
+        email_rate=read_rate(settings.email_rate),
+        sms_rate=read_rate(settings.sms_rate),
+        cleanup_cron=settings.cleanup_cron or "",
+        audit_logs_days=settings.retention_audit_logs_days,
+        message_queue_days=settings.retention_message_queue_days,
+        temp_files_days=settings.retention_temp_files_days,
+        link_seconds=settings.export_link_seconds,
+    )
+
+
+def _configured(settings: Settings) -> dict[str, Any]:
+    """Say what is configured, and nothing of how."""
+    has_twilio = _twilio(settings) is not None
+    has_files = settings.smtp_host is None and settings.resend_api_key is None
+    return {
+        "environment": settings.environment,
+        "store": "postgresql" if settings.store else "sqlite",
+        "bindings": {"MESSAGE_QUEUE": True},
+        "providers": {
+            "smtp": settings.smtp_host is not None,
+            "resend": settings.resend_api_key is not None,
+            "twilio": has_twilio,
+            "emailFiles": has_files,
+            "smsFiles": not has_twilio,
+        },
+        "sentry": settings.sentry_dsn is not None,
+        "masterKey": settings.master_key is not None,
+        "publicUrl": settings.public_url is not None,
+        "debugRoutes": settings.debug_routes,
+    }
+
+
+def _smtp(settings: Settings) -> SmtpSettings | None:
+    if settings.smtp_host is None:
+        return None
+    return SmtpSettings(
+        host=settings.smtp_host,
+        port=settings.smtp_port,
+        user=settings.smtp_user,
+        password=settings.smtp_password,
+        tls=settings.smtp_tls,
+    )
+
+
+def _resend(settings: Settings) -> ResendSettings | None:
+    if settings.resend_api_key is None:
+        return None
+    return ResendSettings(
+        api_key=settings.resend_api_key,
+        api_base=settings.resend_api_base,
+        webhook_secret=settings.resend_webhook_secret,
+    )
+
+
+def _twilio(settings: Settings) -> TwilioSettings | None:
+    """Give the settings of Twilio when there are any.
+
+    Raises:
+        ConfigurationError: only some of them are set.
+    """
+    found = {name: getattr(settings, f"twilio_{name}") for name in ("account_sid", "auth_token", "from_number")}
+    missing = [f"TWILIO_{name.upper()}" for name, value in found.items() if value is None]
+    if len(missing) == len(found):
+        return None
+    if missing:
+        raise ConfigurationError(
+            f"not set, although other TWILIO_* are: {', '.join(missing)}; set all of them, or none"
+        )
+    return TwilioSettings(**found, api_base=settings.twilio_api_base)
+
+
 def _bucket(settings: Settings) -> R2Settings | None:
     """Give the settings of the bucket when there are any.
 
@@ -62,7 +172,8 @@ def _bucket(settings: Settings) -> R2Settings | None:
 
 
 APPLICATIONS = (
-    Application(name="events", make=_events, schema=EVENTS),
-    Application(name="jobs", make=_jobs, schema=JOBS),
+    Application(name="events", make=_events, queues=lambda settings: EVENT_QUEUES, schema=EVENTS),
+    Application(name="jobs", make=_jobs, queues=lambda settings: JOB_QUEUES, schema=JOBS),
+    Application(name="messaging", make=_messaging, queues=_message_queues, schema=MESSAGING),
 )
 SCHEMAS = tuple(application.schema for application in APPLICATIONS if application.schema is not None)

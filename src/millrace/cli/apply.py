@@ -19,6 +19,7 @@ from millrace.cli.plan import (
 from millrace.errors import ConfigurationError, ConsumerExists, ConsumerNotFound, QueueNameTaken
 from millrace.handlers import Handler
 from millrace.names import check_queue_name
+from millrace.platform import QueueNeed
 from millrace.queue import Queue
 from millrace.wrangler.file import WranglerFile
 from millrace.wrangler.places import Problem
@@ -27,17 +28,21 @@ HANDLERS = "--app"  # what attaches the consumers of a program; no file's script
 
 
 async def plan_file(
-    catalog: Catalog, account_id: str, file: WranglerFile, secrets: Mapping[str, str]
+    catalog: Catalog,
+    account_id: str,
+    file: WranglerFile,
+    secrets: Mapping[str, str],
+    needs: Sequence[QueueNeed] = (),
 ) -> tuple[Change, ...]:
     """Check the whole file and tell what applying it would change; writes nothing.
 
-    `secrets` are the values of environment variables by name.
+    `secrets` are the values of environment variables by name, `needs` those of the applications.
 
     Raises:
         ConfigurationError: the file says something that cannot be applied.
     """
     check_file(file, secrets)
-    return plan(file, await catalog.queues(account_id), secrets)
+    return plan(file, await catalog.queues(account_id), secrets, needs)
 
 
 async def apply(catalog: Catalog, account_id: str, changes: Sequence[Change], secrets: Mapping[str, str]) -> None:
@@ -76,6 +81,7 @@ async def check_handlers(
     handlers: Mapping[str, Handler],
     file: WranglerFile | None,
     secrets: Mapping[str, str],
+    needs: Sequence[QueueNeed] = (),
 ) -> None:
     """Let a program's handlers pass if their queues could feed them once the checked file is applied.
 
@@ -85,7 +91,7 @@ async def check_handlers(
     """
     queues = await catalog.queues(account_id)
     types: dict[str, str] = {queue.name: queue.consumer.type for queue in queues if queue.consumer is not None}
-    for change in plan(file, queues, secrets) if file is not None else ():
+    for change in plan(file, queues, secrets, needs) if file is not None else ():
         match change:
             case SetConsumer(queue=name, given=given):
                 types[name] = given["type"]

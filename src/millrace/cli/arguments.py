@@ -5,6 +5,7 @@ from pathlib import Path
 
 from millrace import __version__
 from millrace.cli.agent_arguments import add_agent, add_bridge, add_upload
+from millrace.cli.alert_arguments import add_alerts
 from millrace.cli.audit_arguments import add_audit
 from millrace.cli.cron_arguments import add_crons
 from millrace.cli.db_arguments import add_db, add_doctor
@@ -14,7 +15,7 @@ from millrace.cli.secret_arguments import add_secret
 from millrace.cli.sql_arguments import add_d1
 from millrace.cli.watching_arguments import add_bench, add_tail
 
-ROLES = ("admin", "operator", "producer", "consumer", "agent")
+ROLES = ("admin", "operator", "producer", "consumer", "agent", "author", "reviewer")
 
 
 def make_parser(program: str) -> argparse.ArgumentParser:
@@ -25,6 +26,7 @@ def make_parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"millrace {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_serve(commands)
+    _add_dev(commands)
     _add_consume(commands)
     add_queues(commands)
     _add_keys(commands)
@@ -32,6 +34,7 @@ def make_parser(program: str) -> argparse.ArgumentParser:
     add_upload(commands)
     add_bridge(commands)
     add_crons(commands)
+    add_alerts(commands)
     add_secret(commands)
     add_audit(commands)
     add_d1(commands)
@@ -49,6 +52,21 @@ def _add_serve(commands: Commands) -> None:
         description="Serve queues from a data directory or a PostgreSQL database until SIGTERM or Ctrl-C; a second one does not wait.",
     )
     serve.set_defaults(run="serve:run")
+    _add_serving(serve, reloads=False)
+
+
+def _add_dev(commands: Commands) -> None:
+    dev = commands.add_parser(
+        "dev",
+        help="serve for development, on this machine only",
+        description="Serve like serve --reload, with CLOUDFLARE_ENV=local and, on a loopback address, AUTH_MODE=local, where "
+        "neither is set: no key is asked for. The section env.local of the wrangler file counts, if there is one.",
+    )
+    dev.set_defaults(run="dev:run")
+    _add_serving(dev, reloads=True)
+
+
+def _add_serving(serve: argparse.ArgumentParser, *, reloads: bool) -> None:
     serve.add_argument("--host", help="address to listen on (HOST, 127.0.0.1)")
     serve.add_argument("--port", type=int, help="port to listen on, 0 for a free one (PORT, 8787)")
     serve.add_argument("--data", type=Path, metavar="DIR", help="data directory (DATA_DIR, data)")
@@ -67,7 +85,12 @@ def _add_serve(commands: Commands) -> None:
     serve.add_argument("--dry-run", action="store_true", help="print what the file would change, and end")
     serve.add_argument("--app", metavar="MODULE:NAME", help="handlers to run: package.module:name or path.py:name")
     _add_handler_seconds(serve)
-    serve.add_argument("--reload", action="store_true", help="restart when a Python file changes (development)")
+    serve.add_argument(
+        "--reload",
+        action=argparse.BooleanOptionalAction,
+        default=reloads,
+        help="restart when a Python or wrangler file changes (development)",
+    )
     serve.add_argument("--show-key", action="store_true", help="print ADMIN_TOKEN in the example line (development)")
 
 

@@ -24,7 +24,7 @@ from millrace.cli.workflows import (
 from millrace.config import Settings
 from millrace.handlers import as_call
 from millrace.handlers.asking import Ask
-from millrace.platform import App, ensure_queues
+from millrace.platform import App, QueueNeed, ensure_queues
 from millrace.queue import Queue
 from millrace.runtime.children import Children
 from millrace.runtime.consumer import QueueConsumer
@@ -101,12 +101,13 @@ async def _make_queues(
     applications: Sequence[App],
     accounts: Sequence[str],
 ) -> None:
-    """Make the queues of applications, file and program; the file knows nothing of what an application's queue needs."""
+    """Make the queues of applications, file and program; the file names only some of what an application's queue needs."""
     for account in accounts:
         for application in applications:
             await ensure_queues(house.platform, account, application.queues)
     if file is not None:
-        await _apply(house, account_id, file)
+        needs = [need for application in applications for need in application.queues]
+        await _apply(house, account_id, file, needs)
     await ensure_queues(house.platform, account_id, program.queues)
 
 
@@ -203,10 +204,10 @@ def _without(wanted: Program | None, program: App) -> Program | None:
     return msgspec.structs.replace(wanted, handlers=handlers, main=main, main_queues=main_queues, workflows=workflows)
 
 
-async def _apply(house: House, account_id: str, file: WranglerFile) -> None:
+async def _apply(house: House, account_id: str, file: WranglerFile, needs: Sequence[QueueNeed]) -> None:
     for warning in file.warnings:
         house.telemetry.emit("configuration.warning", file=str(file.path), warning=warning)
-    changes = await plan_file(house.catalog, account_id, file, os.environ)
+    changes = await plan_file(house.catalog, account_id, file, os.environ, needs)
     await apply(house.catalog, account_id, changes, os.environ)
     for change in changes:
         house.telemetry.emit("configuration.applied", act=change.line)

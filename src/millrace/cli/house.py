@@ -7,8 +7,11 @@ from millrace import __version__
 from millrace.access.cipher import MasterKey
 from millrace.access.keys import Key, Keys
 from millrace.access.secrets import Secrets
+from millrace.alerting import routes as alert_routes
+from millrace.alerting.metrics import firing
 from millrace.broker import Broker
 from millrace.catalog import Catalog
+from millrace.cli.alerting import make_changing
 from millrace.clock import Clock, wall_ms
 from millrace.coordination import sweep as coordination
 from millrace.dashboard import routes as dashboard
@@ -124,6 +127,7 @@ class House:
             self.outbound,
         )
         open_routes = health.routes()
+        book.add(firing)
         if not is_whole:
             return Door(desk, book.routes(), open_routes, keyless, is_whole=False)
         routes = [*self._routes(applications), *book.routes()]
@@ -131,10 +135,11 @@ class House:
         routes += pages.routes([*open_routes, *routes], __version__)
         routes.append(openapi.route([*open_routes, *routes], __version__))
         sessions = Sessions(self.keys, self.clock, keyless)
+        added = [page for application in applications for page in application.pages]
         admissions = {word: admit for application in applications for word, admit in application.admissions.items()}
         return Door(
             desk,
-            [*routes, *dashboard.routes(sessions, routes)],  # pages are no part of the API that the documents tell of
+            [*routes, *dashboard.routes(sessions, routes, added)],  # no part of the API that the documents tell of
             open_routes,
             keyless,
             sockets=[socket for application in applications for socket in application.sockets],
@@ -149,6 +154,7 @@ class House:
         routes += secrets.routes(self.secrets)
         views = [view for application in applications for view in application.views]
         routes.append(sql.route(Views(self.store, self.clock, views)))
+        routes += alert_routes.routes(make_changing(self.platform, applications))
         return routes + workflow_routes.routes(self.platform)
 
     async def forget_ended(self) -> None:

@@ -1,9 +1,10 @@
 """What a wrangler file asks of the queues of an account, as changes to look at and to apply. Pure.
 
-What the file no longer names is detached; queues and messages are never deleted.
+What the file no longer names is detached; queues and messages are never deleted. The queues of applications go by
+what those need as far as the file says nothing else.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,6 +12,7 @@ import msgspec
 
 from millrace.consumer import Consumer, make_consumer
 from millrace.jsonc import dumps
+from millrace.platform import QueueNeed
 from millrace.queue import Forward, Queue
 from millrace.wrangler.file import ConsumerEntry, QueueLimits, WranglerFile
 
@@ -68,13 +70,19 @@ class SetSettings(Change, frozen=True, kw_only=True):
     settings: Mapping[str, Any]
 
 
-def plan(file: WranglerFile, queues: Sequence[Queue], secrets: Mapping[str, str]) -> tuple[Change, ...]:
-    """Tell what is to be done so that the account's queues are as the checked file says."""
+def plan(
+    file: WranglerFile, queues: Sequence[Queue], secrets: Mapping[str, str], needs: Sequence[QueueNeed] = ()
+) -> tuple[Change, ...]:
+    """Tell what is to be done so that the account's queues are as the checked file says.
+
+    `needs` are those of the applications: what their consumers are like where the file leaves it out.
+    """
     present = {queue.name: queue for queue in queues}
+    needed = {need.name: need.consumer for need in needs if need.consumer is not None}
     return (
         *_new_queues(file, present),
-        *_detached_consumers(file, queues),
-        *_set_consumers(file, present, secrets),
+        *_left_consumers(file, queues, needed),
+        *_set_consumers(file, present, secrets, needed),
         *_producers(file, present),
         *_limits(file, present),
         *_settings(file, present),
@@ -123,13 +131,21 @@ def _new_queues(file: WranglerFile, present: Mapping[str, Queue]) -> Iterator[Ch
             yield MakeQueue(queue=name, line=f"+ queue {name}", jurisdiction=jurisdiction)
 
 
-def _detached_consumers(file: WranglerFile, queues: Sequence[Queue]) -> Iterator[Change]:
+def _left_consumers(
+    file: WranglerFile, queues: Sequence[Queue], needed: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Change]:
+    """Detach the consumers that the file names no more, or give them back to the applications that have them."""
     named = {entry.queue for entry in file.consumers}
     for queue in queues:
-        consumer = queue.consumer
-        if consumer is not None and queue.name not in named and _is_owned(consumer, script_of(file)):
+        consumer, given = queue.consumer, needed.get(queue.name)
+        if consumer is None or queue.name in named or not _is_owned(consumer, script_of(file)):
+            continue
+        if given is None:
             line = f"- consumer of {queue.name}: {_kind(consumer)} (its messages stay)"
             yield DetachConsumer(queue=queue.name, line=line, consumer_id=consumer.id)
+        else:
+            differences = _differences(_facts(consumer), _facts(_made(queue, given)))
+            yield SetConsumer(queue=queue.name, line=_change_line(queue, differences), given=given)
 
 
 def _is_owned(consumer: Consumer, script: str) -> bool:
@@ -139,13 +155,30 @@ def _is_owned(consumer: Consumer, script: str) -> bool:
     return consumer.type == "worker" and consumer.script_name == script
 
 
-def _set_consumers(file: WranglerFile, present: Mapping[str, Queue], secrets: Mapping[str, str]) -> Iterator[Change]:
+def _set_consumers(
+    file: WranglerFile,
+    present: Mapping[str, Queue],
+    secrets: Mapping[str, str],
+    needed: Mapping[str, Mapping[str, Any]],
+) -> Iterator[Change]:
     for entry in file.consumers:
-        given = consumer_arguments(entry, script_of(file))
+        given = _completed(consumer_arguments(entry, script_of(file)), needed.get(entry.queue))
         queue = _queue(present, entry.queue)
-        line = _consumer_line(queue, entry, make_consumer(id="", queue_name=queue.name, now_ms=0, **given), secrets)
+        line = _consumer_line(queue, entry, _made(queue, given), secrets)
         if line:
             yield SetConsumer(queue=queue.name, line=line, given=given, secret_variable=entry.secret_variable)
+
+
+def _completed(given: dict[str, Any], needed: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Fill in what the application's consumer of the queue has, as long as it is of the same type."""
+    if needed is None or needed["type"] != given["type"]:
+        return given
+    dead_letter_queue = given["dead_letter_queue"] or needed.get("dead_letter_queue", "")
+    return {**given, "dead_letter_queue": dead_letter_queue, "settings": {**needed["settings"], **given["settings"]}}
+
+
+def _made(queue: Queue, given: Mapping[str, Any]) -> Consumer:
+    return make_consumer(id="", queue_name=queue.name, now_ms=0, **given)
 
 
 def _consumer_line(queue: Queue, entry: ConsumerEntry, wanted: Consumer, secrets: Mapping[str, str]) -> str | None:
@@ -156,7 +189,11 @@ def _consumer_line(queue: Queue, entry: ConsumerEntry, wanted: Consumer, secrets
     differences = list(_differences(_facts(queue.consumer), _facts(wanted)))
     if entry.secret_variable is not None and queue.consumer.secret not in (None, secrets[entry.secret_variable]):
         differences.append("secret replaced")
-    return f"~ consumer of {queue.name}: {', '.join(differences)}" if differences else None
+    return _change_line(queue, differences) if differences else None
+
+
+def _change_line(queue: Queue, differences: Iterable[str]) -> str:
+    return f"~ consumer of {queue.name}: {', '.join(differences)}"
 
 
 def _facts(consumer: Consumer) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`millrace serve --reload`: run the server as a child and start it anew when a Python or wrangler file changes."""
+"""`--reload` of `millrace serve` and `millrace dev`: run the server as a child and start it anew when a Python or wrangler file changes."""
 
 import signal
 import subprocess
@@ -13,7 +13,7 @@ SKIPPED = {".venv", ".git", "node_modules", "__pycache__", "data"}
 
 def run_reloading() -> int:
     """Serve until Ctrl-C, with a fresh process after each change below the current folder."""
-    command = [sys.executable, "-m", "millrace.cli.main", *(word for word in sys.argv[1:] if word != "--reload")]
+    command = [sys.executable, "-m", "millrace.cli.main", *sys.argv[1:], "--no-reload"]
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)  # a script that starts us in the background has it ignored
     seen = _newest_change()

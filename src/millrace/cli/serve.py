@@ -7,9 +7,8 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack, suppress
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +24,7 @@ from millrace.cli.apply import check_handlers
 from millrace.cli.banner import Banner
 from millrace.cli.check import check_file, check_urls
 from millrace.cli.environment import environment
-from millrace.cli.first_keys import AdminToken, set_first_keys
+from millrace.cli.first_keys import set_first_keys
 from millrace.cli.furnish import furnish
 from millrace.cli.house import House
 from millrace.cli.listening import address_of, listen, make_server, raise_open_files
@@ -35,6 +34,8 @@ from millrace.cli.places import Place, queues_in, take_place, wait_for_place
 from millrace.cli.plan import plan
 from millrace.cli.scheduling import OWNER, make_scheduler
 from millrace.cli.signals import leave_behind, stop_on_signals
+from millrace.cli.stepping import background_steps
+from millrace.clock import Clock
 from millrace.config import Settings, read_settings, with_secrets
 from millrace.dashboard.visits import with_visits
 from millrace.errors import ConfigurationError, StoreRefused, StoreUnavailable
@@ -46,26 +47,18 @@ from millrace.logs import LINES, ForeignLogs, LogLines
 from millrace.platform import App
 from millrace.resources.outbound import Outbound
 from millrace.runtime.children import Children
-from millrace.runtime.consumer import QueueConsumer
 from millrace.runtime.leader import Leader
-from millrace.runtime.pushing import Pushing
-from millrace.runtime.reaper import Reaper
 from millrace.runtime.runner import Runner, Step
 from millrace.runtime.waiting import WaitingRoom
 from millrace.runtime.watchdog import Watchdog
+from millrace.sentry import HEARD, make_reporter
 from millrace.sql.audit import chain
 from millrace.sql.sqlite.directory import find_damage, is_small
 from millrace.store import Store
 from millrace.telemetry import Telemetry
-from millrace.workflows.writes import sweep as forget_workflows
 from millrace.wrangler.file import WranglerFile
 from millrace.wrangler.finding import find_wrangler
 from millrace.wrangler.reading import read_wrangler
-
-REAPER_SECONDS = 1.0
-FOREIGN_CHANGE_SECONDS = 0.5
-CHAIN_SECONDS = 1.0
-FORGET_SECONDS = 60.0
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -111,7 +104,8 @@ def _show_changes(settings: Settings, file: WranglerFile | None) -> int:
         raise ConfigurationError("--dry-run needs a wrangler file; name one with --config")
     for warning in file.warnings:
         print(f"millrace: {warning}", file=sys.stderr)
-    changes = plan(file, queues_in(settings), os.environ)
+    needs = [need for application in APPLICATIONS for need in application.queues(settings)]
+    changes = plan(file, queues_in(settings), os.environ, needs)
     for change in changes:
         print(change.line)
     if not changes:
@@ -128,12 +122,17 @@ async def serve(settings: Settings, place: Place, file: WranglerFile | None, *, 
         lines = LogLines(sys.stdout.buffer, clock)
         stack.callback(lines.close)
         telemetry, book = _listened_to(lines)
+        _report_failures(settings, telemetry, clock, stack)
         if place.file is not None:
             _check_integrity(place.file, telemetry, stack)
         house = await _open_house(settings, place, telemetry, stack)
         settings = with_secrets(settings, await house.secrets.of(settings.account_id))
         applications = [application.make(house.platform, settings) for application in APPLICATIONS]
-        await check_handlers(house.catalog, settings.account_id, program.handlers, file, os.environ)
+        for application in applications:
+            if application.close is not None:
+                stack.push_async_callback(application.close)
+        needs = [need for application in applications for need in application.queues]
+        await check_handlers(house.catalog, settings.account_id, program.handlers, file, os.environ, needs)
         furniture = await furnish(house, settings, file, program, applications, stack)
         leader = Leader(house.store, clock, new_id() if house.store.shares else OWNER)
         stack.push_async_callback(leader.resign)
@@ -149,7 +148,7 @@ async def serve(settings: Settings, place: Place, file: WranglerFile | None, *, 
         stopping = stop_on_signals(telemetry, lines)
         rooms = _Rooms(door, house.room, runner, furniture.children)
         steps = [
-            *_steps(house, settings, leader, runner, newcomers),
+            *background_steps(house, settings, leader, runner, newcomers, [*applications, program]),
             *([(0.0, scheduler.step)] if furniture.crons.triggers or house.store.shares else []),
             *watchdog_steps(house.store.check),
         ]
@@ -165,6 +164,16 @@ def _listened_to(lines: LogLines) -> tuple[Telemetry, MetricsBook]:
     telemetry.subscribe(book, *BOOKED)
     logging.getLogger().handlers = [ForeignLogs(telemetry)]
     return telemetry, book
+
+
+def _report_failures(settings: Settings, telemetry: Telemetry, clock: Clock, stack: AsyncExitStack) -> None:
+    """Have failures reported to Sentry, where that is wanted."""
+    if settings.sentry_dsn is None:
+        return
+    release = f"millrace@{__version__}"
+    reporter = make_reporter(settings.sentry_dsn, settings.sentry_environment, release, clock, telemetry.emit)
+    stack.callback(reporter.close)
+    telemetry.subscribe(reporter, *HEARD)
 
 
 async def _open_house(settings: Settings, place: Place, telemetry: Telemetry, stack: AsyncExitStack) -> House:
@@ -188,53 +197,6 @@ async def _open_house(settings: Settings, place: Place, telemetry: Telemetry, st
         )
         telemetry.emit("configuration.warning", warning=warning)
     return house
-
-
-def _steps(house: House, settings: Settings, leader: Leader, runner: Runner, newcomers: Newcomers) -> list[Step]:
-    """Give what is done again and again beside the consumers, with the seconds between."""
-    by_one = partial(_by_one, house.store, leader)
-    return [
-        (REAPER_SECONDS, by_one(Reaper(house.store, house.clock, house.telemetry).sweep)),
-        (FOREIGN_CHANGE_SECONDS, _noticing(house, settings, runner, newcomers)),
-        (CHAIN_SECONDS, by_one(partial(chain, house.store))),
-        (FORGET_SECONDS, by_one(partial(forget_workflows, house.platform))),
-        (FORGET_SECONDS, by_one(house.forget_ended)),
-    ]
-
-
-def _noticing(house: House, settings: Settings, runner: Runner, newcomers: Newcomers) -> Callable[[], Awaitable[None]]:
-    """Give the step that follows what others have changed: keys, accounts, queues, consumers."""
-    runs_handlers = settings.role != "api"
-    pushing = Pushing(house.store, house.catalog, runner, house.push_consumer)
-    token = AdminToken(house, settings)
-    seen = -1
-
-    async def notice_changes() -> None:
-        nonlocal seen
-        await house.notice_others()
-        token.look()
-        await newcomers.furnish(runner.add if runs_handlers else _leave)
-        if runs_handlers:
-            await pushing.follow()
-        if seen != (seen := house.catalog.generation):
-            runner.wake()
-            house.room.wake()
-
-    return notice_changes
-
-
-def _leave(consumer: QueueConsumer) -> None:
-    """Leave a consumer to the servers that run handlers."""
-
-
-def _by_one(store: Store, leader: Leader, step: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[object]]:
-    """Let a step be done by the leader only, where several servers share the store."""
-
-    async def run() -> None:
-        if await leader.tend():
-            await step()
-
-    return run if store.shares else step
 
 
 async def _chain_the_last(store: Store) -> None:

@@ -18,6 +18,7 @@ from millrace.client.environment import Named, names_of, queue_named_by, read_na
 from millrace.client.objects import KeyList, KeyObject, Object, Revoked, SqlAnswer, key_of
 from millrace.client.retries import Retries
 from millrace.client.wire import given, quoted
+from millrace.handlers.asking import Binding
 from millrace.message import Backlog, Outgoing
 from millrace.wrangler.file import WranglerFile
 
@@ -27,7 +28,7 @@ ANSWER_SECONDS = 60
 RETRIES = Retries()
 
 
-class AsyncClient(AsyncQueues, AsyncMessages):
+class AsyncClient(AsyncQueues, AsyncMessages, Binding):
     """One server, one key, one account. Queues are named by name or by id.
 
     Calls are made again when the connection failed, the server was busy or had an error of its own (`Retries`).
@@ -143,7 +144,9 @@ class AsyncClient(AsyncQueues, AsyncMessages):
         else:
             named = read_names(Path.cwd(), environment) if file is None else names_of(file)
         made = {name: self._binding(queue) for name, queue in (named.queues or {}).items()}
-        return Env({**named.variables, **made}, self._binding_named if named.queues is None else None)
+        # `_client` is for producers of applications, which have routes of their own.
+        bound = {**named.variables, **made, "_client": self}
+        return Env(bound, self._binding_named if named.queues is None else None)
 
     def _binding(self, queue: str) -> QueueBinding:
         async def send(messages: list[Outgoing], delay_seconds: float | None) -> Backlog:

@@ -20,6 +20,7 @@ from millrace.client.sync_lookup import Lookup
 from millrace.client.sync_messages import Messages
 from millrace.client.sync_queues import Queues
 from millrace.client.wire import given, quoted
+from millrace.handlers.asking import Binding
 from millrace.message import Backlog, Outgoing
 from millrace.wrangler.file import WranglerFile
 
@@ -29,7 +30,7 @@ ANSWER_SECONDS = 60
 RETRIES = Retries()
 
 
-class Client(Queues, Messages):
+class Client(Queues, Messages, Binding):
     """One server, one key, one account. Queues are named by name or by id.
 
     Calls are made again when the connection failed, the server was busy or had an error of its own (`Retries`).
@@ -145,7 +146,9 @@ class Client(Queues, Messages):
         else:
             named = read_names(Path.cwd(), environment) if file is None else names_of(file)
         made = {name: self._binding(queue) for name, queue in (named.queues or {}).items()}
-        return Env({**named.variables, **made}, self._binding_named if named.queues is None else None)
+        # `_client` is for producers of applications, which have routes of their own.
+        bound = {**named.variables, **made, "_client": self}
+        return Env(bound, self._binding_named if named.queues is None else None)
 
     def _binding(self, queue: str) -> QueueBinding:
         def send(messages: list[Outgoing], delay_seconds: float | None) -> Backlog:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from hashlib import sha256
 from math import isfinite
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -20,6 +20,17 @@ from millrace.ids import new_id
 from millrace.message import NORMAL, ContentType, Outgoing
 
 T = TypeVar("T")
+
+
+class HasBody(Protocol):
+    """What is sent for the sake of its body."""
+
+    @property
+    def body(self) -> bytes:
+        """The bytes that are stored."""
+
+
+Sized = TypeVar("Sized", bound=HasBody)
 
 ID_CHARACTERS = 32
 KEY = re.compile(r"[!-~](?:[ -~]{0,253}[!-~])?")
@@ -107,7 +118,7 @@ def at_ms(name: str, moment: datetime) -> int:
     return epoch_ms(moment)
 
 
-def parts_of(messages: Sequence[Outgoing]) -> Iterator[Sequence[Outgoing]]:
+def parts_of(messages: Sequence[Sized]) -> Iterator[Sequence[Sized]]:
     """Split messages, in their order, into parts of at most 100 messages and 256,000 bytes of stored bodies.
 
     A message that is larger than that goes alone, for the server to refuse.

@@ -12,6 +12,16 @@ from millrace.message import Outgoing
 from millrace.queue import Queue
 from millrace.redriving import RedriveFilter
 
+SAID = {
+    "sent": "The message is in the queue.",
+    "paused": "Delivery is paused.",
+    "resumed": "Delivery goes on.",
+    "purged": "All messages are deleted.",
+    "discarded": "The message is deleted.",
+    "gone": "That message was not there any more.",
+    "redriven": "{count} messages went back to where they came from.",
+}
+
 
 async def send(turn: Turn) -> Answer:
     """Send the message that was typed; one that is refused stays in its form."""

@@ -1,15 +1,17 @@
-"""The frame that all pages are set in: templates, headers, and which pages there are."""
+"""The frame that all pages are set in: templates, headers, assets, and which pages there are."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from millrace.access.keys import Key
 from millrace.dashboard.figures import FILTERS
+from millrace.dashboard.pages import OWN_TEMPLATES, Page, check_names
 from millrace.http.routes import Answer, Route, RouteTable
 
-HERE = Path(__file__).parent
+STATIC = Path(__file__).parent / "static"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -25,33 +27,35 @@ TYPES = {".js": b"text/javascript; charset=utf-8", ".css": b"text/css; charset=u
 
 
 class Frame:
-    """Templates and assets, read once. Pages ask the `listed` routes; a page whose route is missing is left out."""
+    """Templates and assets, read once, of pages in the order of the menu. Pages ask the `listed` routes.
 
-    def __init__(self, listed: Iterable[Route]) -> None:
-        self.table = RouteTable(listed)
-        self.assets = {path.name: _asset(path) for path in sorted((HERE / "static").iterdir())}
+    Raises:
+        ConfigurationError: the names of two pages are the same, or one cannot be a name.
+    """
+
+    def __init__(self, listed: Iterable[Route], pages: Sequence[Page]) -> None:
+        check_names(pages)
+        self.table, self.pages = RouteTable(listed), pages
+        self.assets = {path.name: _asset(path) for path in sorted(STATIC.iterdir())}
 
     @cached_property
     def _templates(self) -> Any:
         """The templates; their library is loaded with the first page, which most servers never show."""
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415
+        from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PrefixLoader, StrictUndefined  # noqa: PLC0415
 
-        loader = FileSystemLoader(HERE / "templates")
+        folders = {page.name: FileSystemLoader(page.templates) for page in self.pages}
+        loader = ChoiceLoader([FileSystemLoader(OWN_TEMPLATES), PrefixLoader(folders)])  # so none hides the frame's
         templates = Environment(
             loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
         templates.filters.update(FILTERS)
         digest = hashlib.sha256(b"".join(asset.body for asset in self.assets.values())).hexdigest()
-        templates.globals |= {
-            "assets_version": digest[:12],  # in their addresses, as browsers keep them for a year
-            "has_events": self.has("POST", "/events"),
-            "has_audit": self.has("GET", "/api/audit"),
-        }
+        templates.globals["assets_version"] = digest[:12]  # in their addresses, as browsers keep them for a year
         return templates
 
-    def has(self, method: str, path: str) -> bool:
-        """Say whether the server has this route."""
-        return any(route.method == method and route.path == path for route in self.table.routes)
+    def menu(self, key: Key) -> list[Page]:
+        """Give the pages that are for a key."""
+        return [page for page in self.pages if page.is_for(key)]
 
     def answer(self, template: str, status: int = 200, **values: Any) -> Answer:
         """Set a page."""

@@ -1,14 +1,16 @@
 """The dashboard's routes: who may see and act is decided here, before a page's function is called."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from millrace import limits
-from millrace.dashboard import acts, audit, dead_letters, events, overview, queue_page
+from millrace.access.scopes import Scope
+from millrace.dashboard import acts, audit, dead_letters, overview, queue_page
 from millrace.dashboard.forms import Form
 from millrace.dashboard.frame import Frame
 from millrace.dashboard.log_in import LogIn
+from millrace.dashboard.pages import Page, Show, check_member
 from millrace.dashboard.sessions import GUEST, LOGIN, Session, Sessions
-from millrace.dashboard.turn import Show, Turn, check_role, redirect, root_of
+from millrace.dashboard.turn import Turn, redirect, root_of
 from millrace.dashboard.visits import VISIT
 from millrace.errors import Forbidden, MillraceError, RouteNotFound, StoreUnavailable
 from millrace.http.desk import Desk
@@ -17,70 +19,98 @@ from millrace.http.request import Request, Shape
 from millrace.http.routes import Answer, Handle, Route, Stream
 
 HOME = "/dashboard"
-QUEUE = HOME + "/queues/{name}"
 FORM = Shape(dict[str, str])
 
-PAGES: dict[str, Show] = {
-    HOME: overview.show_queues,
-    QUEUE: queue_page.show_queue,
-    HOME + "/dead-letters": dead_letters.show_dead_letters,
-}
-ACTS: dict[str, Show] = {
-    QUEUE: acts.send,
-    QUEUE + "/pause": acts.pause,
-    QUEUE + "/resume": acts.resume,
-    QUEUE + "/purge": acts.purge,
-    QUEUE + "/discard": acts.discard,
-    QUEUE + "/redrive": acts.redrive,
-}
-EVENTS, AUDIT = HOME + "/events", HOME + "/audit"
+QUEUES = Page(
+    name="queues",
+    title="Queues",
+    scope=Scope.MANAGE,
+    shows={"": overview.show_queues, "/{name}": queue_page.show_queue},
+    acts={
+        "/{name}": acts.send,
+        "/{name}/pause": acts.pause,
+        "/{name}/resume": acts.resume,
+        "/{name}/purge": acts.purge,
+        "/{name}/discard": acts.discard,
+        "/{name}/redrive": acts.redrive,
+    },
+    said=acts.SAID,
+)
+DEAD_LETTERS = Page(
+    name="dead-letters",
+    title="Dead letters",
+    scope=Scope.MANAGE,
+    shows={"": dead_letters.show_dead_letters},
+    said=acts.SAID,  # its forms are those of a queue's page
+)
+AUDIT = Page(name="audit", title="Audit", scope=Scope.AUDIT, shows={"": audit.show_audit}, needs_all_queues=True)
 
 
-def routes(sessions: Sessions, listed: Iterable[Route]) -> list[Route]:
-    """Give the routes of the dashboard; pages about events and the audit trail show what the `listed` routes answer."""
-    frame, log_in = Frame(listed), LogIn(sessions)
-    pages, forms = dict(PAGES), {**ACTS, HOME + "/logout": log_in.log_out}
-    if frame.has("POST", "/events"):
-        pages[EVENTS], forms[EVENTS] = events.show_events, events.send_event
-    if frame.has("GET", "/api/audit"):
-        pages[AUDIT] = audit.show_audit
+def routes(sessions: Sessions, listed: Iterable[Route], pages: Sequence[Page] = ()) -> list[Route]:
+    """Give the routes of the dashboard, with those of the applications' pages; pages may ask the `listed` routes.
+
+    Raises:
+        ConfigurationError: the names of two pages are the same, or one cannot be a name.
+    """
+    frame, log_in = Frame(listed, (QUEUES, DEAD_LETTERS, *pages, AUDIT)), LogIn(sessions)
     return [
-        *(Route(method="GET", path=path, handle=_shown(show, frame), scope=None) for path, show in pages.items()),
-        *(_form_route(path, _acted(act, frame)) for path, act in forms.items()),
-        Route(method="GET", path=LOGIN, handle=_open(log_in.show_log_in, frame), scope=None),
+        _route(HOME, _for_members(_show_first, frame)),
+        *(route for page in frame.pages for route in _routes_of(page, frame)),
+        _form_route(HOME + "/logout", _for_members(_from_own(log_in.log_out), frame)),
+        _route(LOGIN, _open(log_in.show_log_in, frame)),
         _form_route(LOGIN, _open(log_in.log_in, frame)),
-        Route(method="GET", path=HOME + "/static/{name}", handle=_assets(frame), scope=None),
+        _route(HOME + "/static/{name}", _assets(frame)),
     ]
+
+
+def _routes_of(page: Page, frame: Frame) -> Iterable[Route]:
+    """Make the routes of a page, which look at the key first."""
+    here = f"{HOME}/{page.name}"
+    for path, show in page.shows.items():
+        yield _route(here + path, _for_members(_checked(show, page), frame, page))
+    for path, act in page.acts.items():
+        yield _form_route(here + path, _for_members(_checked(_from_own(act), page), frame, page))
+
+
+def _route(path: str, handle: Handle) -> Route:
+    return Route(method="GET", path=path, handle=handle, scope=None)
 
 
 def _form_route(path: str, handle: Handle) -> Route:
     return Route(method="POST", path=path, handle=handle, scope=None, takes=FORM, body_limit=limits.REQUEST_BYTES)
 
 
-def _shown(show: Show, frame: Frame) -> Handle:
-    """Let those see a page who have logged in."""
+async def _show_first(turn: Turn) -> Answer:
+    """Show the first page that is for the key."""
+    check_member(turn.request.key, turn.frame.pages)
+    first = turn.frame.menu(turn.request.key)[0]
+    return await first.shows[""](turn._replace(current=first))
+
+
+def _checked(show: Show, page: Page) -> Show:
+    """Keep a page and its forms to the keys that it is for."""
 
     async def seen(turn: Turn) -> Answer:
-        check_role(turn.request.key)
+        page.check(turn.request.key)
         return await show(turn)
 
-    return _for_members(seen, frame)
+    return seen
 
 
-def _acted(act: Show, frame: Frame) -> Handle:
-    """Let those act who have logged in, from a form that we gave them; a key in the header needs none."""
+def _from_own(act: Show) -> Show:
+    """Let sessions act from a form that we gave them; a key in the header needs none."""
 
     async def done(turn: Turn) -> Answer:
-        check_role(turn.request.key)
         if isinstance(turn.request.key, Session):
             _check_own(turn, turn.request.key)
         return await act(turn)
 
-    return _for_members(done, frame)
+    return done
 
 
-def _for_members(show: Show, frame: Frame) -> Handle:
-    inside = _open(show, frame)
+def _for_members(show: Show, frame: Frame, page: Page | None = None) -> Handle:
+    """Let those in who have logged in."""
+    inside = _open(show, frame, page)
 
     async def handle(desk: Desk, request: Request) -> Answer | Stream:
         return _to_log_in(request) if request.key is GUEST else await inside(desk, request)
@@ -88,11 +118,11 @@ def _for_members(show: Show, frame: Frame) -> Handle:
     return handle
 
 
-def _open(show: Show, frame: Frame) -> Handle:
+def _open(show: Show, frame: Frame, page: Page | None = None) -> Handle:
     """Call a page's function; what it refuses is told on a page."""
 
     async def handle(desk: Desk, request: Request) -> Answer:
-        turn = Turn(desk, request, Form(b""), frame)
+        turn = Turn(desk, request, Form(b""), frame, page)
         try:
             return await show(turn._replace(form=Form(request.body)))
         except StoreUnavailable:  # the door logs it

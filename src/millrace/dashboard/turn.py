@@ -1,16 +1,14 @@
 """One request at the dashboard as the function of a page sees it, and the ways to answer it."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import msgspec
 
-from millrace.access.keys import Key
-from millrace.access.scopes import Role
 from millrace.dashboard.figures import number
 from millrace.dashboard.forms import Form
 from millrace.dashboard.frame import Frame
+from millrace.dashboard.pages import Page
 from millrace.dashboard.sessions import Session
 from millrace.errors import Forbidden, InvalidRequest
 from millrace.http.desk import Desk, check_reach
@@ -19,26 +17,19 @@ from millrace.http.routes import Answer, Stream
 from millrace.queue import Queue
 
 FOLDER = "dashboard"
-ROLES = (Role.ADMIN, Role.OPERATOR)
-SAID = {
-    "sent": "The message is in the queue.",
-    "event-sent": "The event is in the queue.",
-    "paused": "Delivery is paused.",
-    "resumed": "Delivery goes on.",
-    "purged": "All messages are deleted.",
-    "discarded": "The message is deleted.",
-    "gone": "That message was not there any more.",
-    "redriven": "{count} messages went back to where they came from.",
-}
 
 
 class Turn(NamedTuple):
-    """A request, the rooms behind it, the form that came with it, and the frame that pages are set in."""
+    """A request, the rooms behind it, the form that came with it, and the frame that pages are set in.
+
+    `current` is the page that it is for; the log-in is none.
+    """
 
     desk: Desk
     request: Request
     form: Form
     frame: Frame
+    current: Page | None = None
 
     @property
     def account_id(self) -> str:
@@ -46,7 +37,7 @@ class Turn(NamedTuple):
         return self.request.key.account_id
 
     def page(self, template: str, status: int = 200, **values: Any) -> Answer:
-        """Answer with a page."""
+        """Answer with a page, from a template of the frame's or from one of the page's own, `<name>/list.html` say."""
         key = self.request.key
         shared = {
             "root": root_of(self.request.path),
@@ -54,6 +45,8 @@ class Turn(NamedTuple):
             "token": key.token if isinstance(key, Session) else "",
             "can_leave": isinstance(key, Session) and not key.is_keyless,
             "now_ms": self.desk.clock(),
+            "menu": self.frame.menu(key),
+            "page": self.current.name if self.current else "",
             "said": self._said(),
         }
         return self.frame.answer(template, status, **shared, **values)
@@ -106,12 +99,10 @@ class Turn(NamedTuple):
             raise InvalidRequest(f"{name} is {text[:40]!r}; expected hexadecimal digits") from None
 
     def _said(self) -> str:
+        sentences = self.current.said if self.current else {}
         count = self.request.query.get("count", [""])[-1]
         shown = number(int(count)) if count.isascii() and count.isdigit() and len(count) < 16 else "Some"
-        return SAID.get(self.request.query.get("said", [""])[-1], "").format(count=shown)
-
-
-Show = Callable[[Turn], Awaitable[Answer]]
+        return sentences.get(self.request.query.get("said", [""])[-1], "").format(count=shown)
 
 
 def root_of(path: str) -> str:
@@ -122,13 +113,3 @@ def root_of(path: str) -> str:
 def redirect(address: str, *headers: tuple[bytes, bytes]) -> Answer:
     """Send a browser on to an address, which it asks for by GET."""
     return Answer(b"", 303, b"text/plain", ((b"location", address.encode()), (b"cache-control", b"no-store"), *headers))
-
-
-def check_role(key: Key) -> None:
-    """Let keys of those pass who operate the server.
-
-    Raises:
-        Forbidden: it is of another role.
-    """
-    if key.role not in ROLES:
-        raise Forbidden(f"the dashboard is for keys of the roles {' and '.join(ROLES)}, not of {key.role}")

@@ -1,5 +1,6 @@
 """From an error class to a status and a code, and from there to the two shapes of an error answer."""
 
+from math import ceil
 from typing import NamedTuple
 
 import msgspec
@@ -51,6 +52,7 @@ TABLE: dict[type[Exception], Reply] = {
     errors.NotScheduled: Reply(409, 10253),
     errors.PullNotEnabled: Reply(405, 10405),
     errors.BacklogFull: Reply(429, 10251, retry=True),
+    errors.Overloaded: Reply(429, 10250, retry=True),
     errors.Unauthenticated: Reply(401, 10000),
     errors.Forbidden: Reply(403, 10000),
     errors.QueueUnavailable: Reply(503, 15000, retry=True),
@@ -102,7 +104,8 @@ def headers_of(error: Exception) -> list[tuple[bytes, bytes]]:
     """Tell clients whether trying again is of use, in the words their SDKs obey."""
     reply = reply_to(error)
     if reply.retry:
-        return [(b"retry-after", str(RETRY_AFTER_SECONDS).encode())]
+        seconds = getattr(error, "retry_after", None) or RETRY_AFTER_SECONDS
+        return [(b"retry-after", str(ceil(seconds)).encode())]
     headers = [(b"x-should-retry", b"false")]
     if isinstance(error, errors.Unauthenticated):
         headers.append((b"www-authenticate", b"Bearer"))

@@ -1,9 +1,8 @@
 """Counts and times for Prometheus, kept per account so that none sees another's queues."""
 
-from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from itertools import accumulate
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -12,8 +11,11 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from millrace.access.keys import Key
 from millrace.access.scopes import Scope
 from millrace.http.desk import Desk
+from millrace.http.metrics_jobs import JOB_EVENTS, TARGET_EVENTS, JobMetrics, TargetMetrics
+from millrace.http.metrics_times import Times
 from millrace.http.request import Request
 from millrace.http.routes import Answer, Route
 from millrace.message import Backlog
@@ -31,24 +33,10 @@ COUNTED = {
     "lease.stale": "Settlements that came too late",
     "handler.failed": "Handler calls that failed",
 }
-BOOKED = (*COUNTED, "handler.returned")
+BOOKED = (*COUNTED, "handler.returned", *JOB_EVENTS, *TARGET_EVENTS)
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
-
-class _Times:
-    """A histogram as plain numbers; prometheus_client's own takes longer than the rest of a send's bookkeeping."""
-
-    def __init__(self) -> None:
-        self.counts = [0] * (len(SECONDS) + 1)
-        self.total = 0.0
-
-    def add(self, seconds: float) -> None:
-        self.counts[bisect_left(SECONDS, seconds)] += 1
-        self.total += seconds
-
-    def buckets(self) -> list[tuple[str, float]]:
-        bounds = [*(str(bound) for bound in SECONDS), "+Inf"]
-        return list(zip(bounds, accumulate(self.counts), strict=True))
+Read = Callable[[Desk, Key], Awaitable[Collector]]
 
 
 class _AccountMetrics(Collector):
@@ -56,8 +44,9 @@ class _AccountMetrics(Collector):
 
     def __init__(self) -> None:
         self.counts: defaultdict[tuple[str, str], int] = defaultdict(int)
-        self.send = _Times()
-        self.handler: defaultdict[str, _Times] = defaultdict(_Times)
+        self.send = Times(SECONDS)
+        self.handler: defaultdict[str, Times] = defaultdict(partial(Times, SECONDS))
+        self.jobs = JobMetrics()
 
     def collect(self) -> Iterator[Metric]:
         for name, text in COUNTED.items():
@@ -73,6 +62,7 @@ class _AccountMetrics(Collector):
         for queue, times in self.handler.items():
             handler.add_metric([queue], times.buckets(), times.total)
         yield handler
+        yield from self.jobs.collect()
 
 
 class MetricsBook:
@@ -80,16 +70,28 @@ class MetricsBook:
 
     def __init__(self) -> None:
         self._accounts: defaultdict[str, _AccountMetrics] = defaultdict(_AccountMetrics)
+        self._targets = TargetMetrics()
+        self._others: list[Read] = []
 
     def __call__(self, name: str, fields: dict[str, Any]) -> None:
         """Count an event."""
+        if name in TARGET_EVENTS:
+            self._targets.count(name, fields)
+            return
         account = self._accounts[fields["account_id"]]
         if name == "handler.returned":
             account.handler[fields["queue"]].add(fields["duration_ms"] / 1000)
             return
+        if name in JOB_EVENTS:
+            account.jobs.count(name, fields)
+            return
         account.counts[name, fields["queue"]] += fields.get("count", 1)
         if name == "message.sent":
             account.send.add(fields["duration_ms"] / 1000)
+
+    def add(self, read: Read) -> None:
+        """Show what this reads for a key, too."""
+        self._others.append(read)
 
     async def show_counts(self, desk: Desk, request: Request) -> Answer:
         """Show counts, times and backlogs of the account's queues to Prometheus."""
@@ -99,8 +101,11 @@ class MetricsBook:
         waiting = desk.room.count(key.account_id)
         shown = CollectorRegistry()
         shown.register(_Queues(reached, waiting, desk.clock()))
+        for read in self._others:
+            shown.register(await read(desk, key))
         if key.queues is None:
             shown.register(self._accounts[key.account_id])
+            shown.register(self._targets)
             ProcessCollector(registry=shown)
         return Answer(generate_latest(shown), content_type=CONTENT_TYPE_PLAIN_0_0_4.encode())
 

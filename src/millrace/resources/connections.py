@@ -11,7 +11,7 @@ import httpcore2
 
 from millrace.errors import OutboundFailed
 from millrace.resources.addresses import Place
-from millrace.resources.answer import Answer
+from millrace.resources.answer import Answer, NothingSent
 
 FindAddresses = Callable[[str, int], Awaitable[list[str]]]
 
@@ -62,10 +62,12 @@ async def post(
     """Post a body.
 
     Raises:
-        OutboundFailed: no connection, no HTTP, or an answer that is too large.
+        OutboundFailed: no connection (then `NothingSent`), no HTTP, or an answer that is too large.
     """
     try:
         return await _post(pool, place, body, headers, max_answer_bytes)
+    except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
+        raise NothingSent(f"{place.authority}: {_sentence(error)}") from None
     except FAILURES as error:
         raise OutboundFailed(f"{place.authority}: {_sentence(error)}") from None
 

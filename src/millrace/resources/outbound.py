@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from millrace.errors import OutboundFailed, OutboundRefused
 from millrace.resources.addresses import Place, is_local_name, is_public, read_url
-from millrace.resources.answer import Answer
+from millrace.resources.answer import Answer, NothingSent
 
 if TYPE_CHECKING:
     import httpcore2
@@ -71,7 +71,7 @@ class Outbound:
 
         Raises:
             OutboundRefused: the URL is wrong, or its host has no public address.
-            OutboundFailed: no answer, none in time, or one that is too large.
+            OutboundFailed: no answer (`NothingSent` if it saw no request), none in time, or one that is too large.
         """
         place = self.check(url)
         try:
@@ -105,7 +105,7 @@ class Outbound:
         try:
             found = await self._resolve(host, port)
         except OSError as error:
-            raise OutboundFailed(f"{host}: its address cannot be found: {error.strerror or error}") from None
+            raise NothingSent(f"{host}: its address cannot be found: {error.strerror or error}") from None
         place = Place(scheme="http", host=host, port=port, target="/")
         if place.is_in(self._allow):
             return list(found)
@@ -113,6 +113,15 @@ class Outbound:
         if not public:
             raise _refused(host, "has no public address")
         return public
+
+
+def outbound_to(url: str, shared: Outbound) -> Outbound:
+    """Give the shared way out, or one of its own for a server that is not public: the operator named it."""
+    try:
+        shared.check(url)
+    except OutboundRefused:
+        return Outbound((url.split("//", 1)[-1].split("/", 1)[0],))
+    return shared
 
 
 class _SystemResolver:

@@ -190,10 +190,12 @@ class QueueConsumer:
             error = await self._call_within_limits(batch, leases)
             self._last_failed = error is not None
             duration_ms = (monotonic() - began) * 1000
-            outcomes = list(zip(leases, batch.outcomes(outcome_of(error)), strict=True))
+            said = zip(batch.messages, batch.outcomes(outcome_of(error)), strict=True)
+            outcomes = [(message.lease, outcome) for message, outcome in said if not message.is_settled]
             if not self._feed.confirms_first and taken.place is None:
                 ending.close()  # the next receive then shares the group commit of this settlement
-            await self._settle(outcomes)
+            if outcomes:
+                await self._settle(outcomes)
         self._report(batch, taken.messages, error, duration_ms)
 
     async def _call_within_limits(self, batch: MessageBatch, leases: Sequence[Lease]) -> BaseException | None:

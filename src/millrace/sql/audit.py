@@ -1,12 +1,14 @@
 """The audit trail as functions of an open transaction; its chaining and checking, a chunk a transaction."""
 
+from collections.abc import Sequence
 from functools import partial
+from itertools import takewhile
 from typing import Any
 
 import msgspec
 
 from millrace import limits
-from millrace.audit import START, Entry, Link, Noted, Verdict, find_fault, next_hash
+from millrace.audit import PRUNED, START, Entry, Link, Noted, Verdict, digest_of, find_fault, next_hash
 from millrace.sql.transaction import Row, Transaction
 from millrace.store import Store
 
@@ -16,8 +18,12 @@ FIRST, LAST = -(1 << 63), (1 << 63) - 1
 def note(tx: Transaction, entry: Entry | None) -> None:
     """Write what is done in this very transaction; None is nothing worth a note."""
     if entry is not None:
-        details = msgspec.json.encode(entry.details).decode()
-        tx.apply("insert_audit", {**msgspec.structs.asdict(entry), "details": details})
+        tx.apply("insert_audit", columns_of(entry))
+
+
+def columns_of(entry: Entry) -> dict[str, Any]:
+    """Give what is written of an entry, by column."""
+    return {**msgspec.structs.asdict(entry), "details": msgspec.json.encode(entry.details).decode()}
 
 
 def page(
@@ -39,7 +45,7 @@ def page(
         "object": object,
         "ending": None if context is None else f"-{context}",
     }
-    return [_noted(row) for row in tx.fetch("audit_page", bindings)]
+    return [noted_of(row) for row in tx.fetch("audit_page", bindings)]
 
 
 async def chain(store: Store) -> int:
@@ -61,17 +67,25 @@ async def verify(store: Store) -> Verdict:
 def follow(tx: Transaction, link: Link) -> Link | Verdict:
     """Follow the chain by one chunk; give the place to go on from, or the verdict at its end."""
     number = FIRST if link == START else link.number  # nothing stands before number 1, unless somebody put it there
-    rows = tx.fetch("audit_after", {"number": number, "limit": limits.ROWS_PER_TRANSACTION})
-    chained = []
-    for row in rows:
-        noted = _noted(row)
-        if noted.hash is None:
-            break
-        chained.append(noted)
-    link, fault = find_fault(link, chained)
-    if fault is None and len(chained) == limits.ROWS_PER_TRANSACTION:
+    steps = [*takewhile(lambda step: step.hash is not None, _steps(tx, number))]
+    link, fault = find_fault(link, steps, _digests(tx, steps))
+    if fault is None and len(steps) == limits.ROWS_PER_TRANSACTION:
         return link
     return _judge(tx, link, fault)
+
+
+def _steps(tx: Transaction, number: int) -> list[Noted | Link]:
+    """Give what follows a number: entries, and what is left of pruned ones."""
+    following = {"number": number, "limit": limits.ROWS_PER_TRANSACTION}
+    found: dict[int, Noted | Link] = {row[0]: Link(*row) for row in tx.fetch("audit_pruned_after", following)}
+    found |= {row[0]: noted_of(row) for row in tx.fetch("audit_after", following)}
+    return [found[one] for one in sorted(found)[: limits.ROWS_PER_TRANSACTION]]
+
+
+def _digests(tx: Transaction, steps: Sequence[Noted | Link]) -> dict[int, str]:
+    prunings = [step.number for step in steps if isinstance(step, Noted) and step.entry.act == PRUNED]
+    found = {number: tx.fetch("audit_pruned_in", {"number": number}) for number in prunings}
+    return {number: digest_of(Link(*row) for row in rows) for number, rows in found.items() if rows}
 
 
 def _judge(tx: Transaction, link: Link, fault: str | None) -> Verdict:
@@ -121,7 +135,7 @@ def _chain_chunk(tx: Transaction) -> int:
 
 
 def _unchained(tx: Transaction, link: Link, limit: int) -> list[Noted]:
-    return [_noted(row) for row in tx.fetch("audit_unchained", {"number": link.number, "limit": limit})]
+    return [noted_of(row) for row in tx.fetch("audit_unchained", {"number": link.number, "limit": limit})]
 
 
 def _head(tx: Transaction) -> Link:
@@ -129,7 +143,8 @@ def _head(tx: Transaction) -> Link:
     return Link(*row) if row else START
 
 
-def _noted(row: Row) -> Noted:
+def noted_of(row: Row) -> Noted:
+    """Give an entry from its row."""
     number, account_id, at_ms, actor, act, acted_on, details, correlation_id, chained = row
     entry = Entry(
         account_id=account_id,

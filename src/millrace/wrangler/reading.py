@@ -34,6 +34,16 @@ def read_wrangler(path: Path, environment: str | None = None) -> WranglerFile:
     return _file(path, spots, section)
 
 
+def has_environment(path: Path, name: str) -> bool:
+    """Say whether the file has a section for the environment.
+
+    Raises:
+        ConfigurationError: it cannot be read or parsed.
+    """
+    value, _ = _parsed(path, _text(path))
+    return isinstance(choose_section(value, name), Section)
+
+
 def _text(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")

@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 from millrace.access.scopes import GRANTS, Scope
 from millrace.apps.events.consumer import FORCED, log_events
 from millrace.apps.events.delivery import WORKFLOW, process_event, start_workflows
+from millrace.apps.events.page import PAGE
 from millrace.apps.events.producer import EventEnv, QueuedEvent, send_event_to_queue
 from millrace.apps.events.queues import BODY_BYTES, DEAD_LETTERS, EVENT_BYTES, NEEDS, QUEUE
 from millrace.apps.events.subscription_routes import SubscriptionRoutes
@@ -88,7 +89,7 @@ def app(platform: Platform, settings: EventsSettings) -> App:
             handlers[QUEUE] = start_workflows(platform)
             workflows[WORKFLOW] = process_event(platform)
     routes = (route, *SubscriptionRoutes(platform, delivers=settings.consumer == "deliver").routes())
-    return App(queues=NEEDS, routes=routes, handlers=handlers, workflows=workflows)
+    return App(queues=NEEDS, routes=routes, handlers=handlers, workflows=workflows, pages=(PAGE,))
 
 
 class _EventsDoor:

@@ -8,10 +8,11 @@ from millrace.apps.jobs.run_routes import RunRoutes
 from millrace.apps.jobs.statuses import VIEW
 from millrace.apps.jobs.sweep import sweep
 from millrace.apps.jobs.tokens import make_admit
-from millrace.apps.jobs.turnstile import Turnstile, outbound_to
+from millrace.apps.jobs.turnstile import Turnstile
 from millrace.apps.jobs.upload_routes import UploadRoutes, UploadRules
 from millrace.platform import App, Cron, Platform
 from millrace.resources.objects.contract import ObjectStore
+from millrace.resources.outbound import outbound_to
 from millrace.sql.schemas import Schema
 
 SCHEMA = Schema("jobs", "millrace.apps.jobs")

@@ -40,15 +40,6 @@ class Turnstile(NamedTuple):
             raise Forbidden("turnstileToken is not valid; solve the challenge again and send the new token")
 
 
-def outbound_to(url: str, shared: Outbound) -> Outbound:
-    """Give the shared way out, or one of its own for a server that is not public: the operator named it."""
-    try:
-        shared.check(url)
-    except OutboundRefused:
-        return Outbound((url.split("//", 1)[-1].split("/", 1)[0],))
-    return shared
-
-
 def _is_success(body: bytes) -> bool:
     try:
         return msgspec.json.decode(body, type=dict[str, object]).get("success") is True

@@ -19,3 +19,23 @@ limit :limit
 
 -- name: audit_numbers_given
 select given from audit_numbers
+
+-- name: audit_prunable
+-- The last flag says that the entry was pruned and put back before.
+select number, hash, exists (select 1 from audit_pruned where audit_pruned.number = audit.number)
+from audit
+where number = any(:numbers)
+and account_id = :account_id
+and hash is not null
+and act <> 'audit.pruned'
+and number < (select number from audit_head)
+order by number
+
+-- name: delete_audit
+delete from audit where number = any(:numbers)
+
+-- name: audit_hashes
+select number, hash from audit where number = any(:numbers)
+
+-- name: audit_pruned_hashes
+select number, hash from audit_pruned where number = any(:numbers)

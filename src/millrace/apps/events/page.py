@@ -1,18 +1,21 @@
-"""The page of the events: send one, see those that wait, and who is sent them. The application's own routes do it."""
+"""The page of the events: send one, see those that wait, and who is sent them. The application's routes do it."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from millrace.access.scopes import Scope
+from millrace.apps.events.queues import QUEUE
 from millrace.dashboard.figures import cut
+from millrace.dashboard.pages import Page
 from millrace.dashboard.turn import Turn
 from millrace.errors import BodyNotJson, MillraceError, StoreUnavailable
 from millrace.http.errors import reply_to
 from millrace.http.routes import Answer
 from millrace.message import Message
 
-QUEUE = "event-queue"
 SHOWN_EVENTS = 25
 FIELDS = ("payload", "metadata")
 
@@ -41,18 +44,17 @@ async def send_event(turn: Turn) -> Answer:
     except MillraceError as error:
         kept = {name: turn.form.text(name) for name in FIELDS}
         return await _answer(turn, reply_to(error).status, str(error), kept)
-    return turn.go("/events", "event-sent")
+    return turn.go("/events", "sent")
 
 
 async def _answer(turn: Turn, status: int = 200, problem: str = "", kept: Mapping[str, str] | None = None) -> Answer:
-    turn.request.key.check_queue(QUEUE)
     messages: list[Message] = []
     count = 0
     for queue in await turn.desk.catalog.queues(turn.account_id, [QUEUE]):  # made with the account's first event
         messages = await turn.desk.broker.peek(queue, SHOWN_EVENTS)
         count = (await turn.desk.broker.backlog(queue)).count
     return turn.page(
-        "events.html",
+        "events/events.html",
         status,
         rows=[_row(message) for message in messages],
         count=count,
@@ -63,9 +65,8 @@ async def _answer(turn: Turn, status: int = 200, problem: str = "", kept: Mappin
 
 
 async def _subscriptions(turn: Turn) -> list[dict[str, Any]] | None:
-    """Give the subscriptions, None when there can be none or they are not for this key."""
-    key = turn.request.key
-    if not turn.frame.has("GET", "/events/subscriptions") or key.queues is not None or key.tenant is not None:
+    """Give the subscriptions, None when they are not for this key."""
+    if turn.request.key.queues is not None:
         return None
     answer = await turn.ask("GET", "/events/subscriptions")
     return [{**one, "url": (one["url"] or "").partition("?")[0]} for one in answer["subscriptions"]]
@@ -92,3 +93,15 @@ def _row(message: Message) -> EventRow:
     shown = {name: fields.get(name, "") for name in ("event_id", "timestamp", "payload", "metadata")}
     at = shown["timestamp"].strip('"')[:19].replace("T", " ")
     return EventRow(shown["event_id"].strip('"'), at, message.attempts, shown["payload"], shown["metadata"])
+
+
+PAGE = Page(
+    name="events",
+    title="Events",
+    scope=Scope.MANAGE,
+    queue=QUEUE,
+    shows={"": show_events},
+    acts={"": send_event},
+    templates=Path(__file__).parent / "templates",
+    said={"sent": "The event is in the queue."},
+)

@@ -1,0 +1,204 @@
+"""Attempts at jobs, as functions of an open transaction: begun with a delivery, closed with its settlement."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from millrace.apps.messaging import rows
+from millrace.apps.messaging.ends import End
+from millrace.apps.messaging.jobs import Job
+from millrace.apps.messaging.queueing import CORRELATION, By, Rules, insert, queue_id_of
+from millrace.apps.messaging.queues import QUEUE, STATUS_QUEUE
+from millrace.apps.messaging.rows import DONE, Change, Row
+from millrace.apps.messaging.sealing import Kept, named
+from millrace.apps.messaging.shown import status_of
+from millrace.batch import BatchMessage
+from millrace.errors import ConfigurationError, InvalidInput
+from millrace.message import Outgoing
+from millrace.placing import Placed
+from millrace.settlement import Ack, Buried, Outcome, Postpone, Reject, Released, Removed, Retry, Settlement
+from millrace.sql import queues
+from millrace.telemetry import Telemetry
+from millrace.work import Work
+
+QUEUE_OWNER = "queue"  # stands for the key of a job that came through the queue itself
+TRAIL = 100
+
+
+class Attempt(NamedTuple):
+    """One try of a job. One with an `end` is over before it begins: it was done before, or is no job at all."""
+
+    message: BatchMessage[Any]
+    id: str
+    type: str
+    number: int
+    job: Job | None = None
+    end: End | None = None
+
+
+class Closed(NamedTuple):
+    """What a settlement made of a job: done, retried, failed, postponed, or None when another delivery has it."""
+
+    outcome: str | None
+    reason: str | None = None
+    trail: Sequence[Change] = ()
+
+
+def begin(account_id: str, messages: Sequence[BatchMessage[Any]], rules: Rules, work: Work) -> list[Attempt]:
+    """Write that these deliveries are being tried; a job without a row, sent past us, gets one."""
+    known = rows.of_jobs(work, account_id, [message.id for message in messages])
+    return [_begin(work, account_id, message, known.get(message.id), rules) for message in messages]
+
+
+def close(account_id: str, attempt: Attempt, end: End, rules: Rules, work: Work) -> Closed:
+    """Settle a delivery, and write what became of the job.
+
+    A success is written even when the lease is lost by then: the provider has taken the message.
+    """
+    queue_id = queue_id_of(work, account_id)
+    row = rows.of_ids(work, account_id, [attempt.id]).get(attempt.id)
+    settlement = work.settle_delivery(queue_id, attempt.message, _outcome(work, queue_id, attempt, end))
+    if row is None or attempt.end is not None:
+        return Closed("done" if end.is_success else "failed", end.reason)
+    if settlement is None and not end.is_success:
+        return Closed(None, end.reason)
+    row = _move(work, account_id, row, end, settlement)
+    tell_status(work, account_id, row)
+    outcome = _word(row, end)
+    trail = (
+        rows.history(work, account_id, row.id, max(0, row.changes - TRAIL)) if outcome in ("retried", "failed") else ()
+    )
+    return Closed(outcome, row.reason, trail)
+
+
+def tell_status(work: Work, account_id: str, row: Row) -> None:
+    """Send how a message ended to the account's queue for that, if it has one with a consumer."""
+    if row.status not in rows.ENDED:
+        return
+    queue = queues.named(work.tx, account_id, STATUS_QUEUE)
+    if queue is not None and queue.consumer is not None:
+        work.send(queue.id, [Outgoing(body=msgspec.json.encode(status_of(row, work.now_ms)), source="messaging")])
+
+
+def tell_begun(telemetry: Telemetry, account_id: str, queue: str, attempt: Attempt) -> None:
+    """Tell that a job is being tried."""
+    if attempt.end is None:
+        telemetry.emit(
+            "job.begun",
+            account_id=account_id,
+            queue=queue,
+            type=attempt.type,
+            job_id=attempt.message.id,
+            attempt=attempt.number,
+        )
+
+
+def tell_ended(
+    telemetry: Telemetry, account_id: str, attempt: Attempt, end: End, closed: Closed, duration_ms: float
+) -> None:
+    """Tell how a try of a job ended: what nobody expected with its error."""
+    message = attempt.message
+    about = {
+        "account_id": account_id,
+        "queue": QUEUE,
+        "job_id": message.id,
+        "correlation_id": message.headers.get(CORRELATION, ""),
+    }
+    if end.error is not None:
+        telemetry.emit(
+            "message.failed",
+            account_id=account_id,
+            queue=QUEUE,
+            message_id=message.id,
+            correlation_id=about["correlation_id"],
+            attempts=message.attempts,
+            error=type(end.error).__name__,
+        )
+    if closed.outcome is not None and attempt.end is None:
+        telemetry.emit(
+            "job.ended",
+            **about,
+            type=attempt.type,
+            attempt=attempt.number,
+            duration_ms=duration_ms,
+            outcome=closed.outcome,
+            reason=closed.reason,
+            trail=[[change.at_ms, change.status, change.reason] for change in closed.trail],
+        )
+
+
+def _begin(work: Work, account_id: str, message: BatchMessage[Any], row: Row | None, rules: Rules) -> Attempt:
+    if row is not None and row.status in (*DONE, "cancelled"):  # it was done, and its ack was lost
+        return Attempt(message, row.id, row.type, row.attempts, end=End(outcome=Ack()))
+    try:
+        job = _read(account_id, message, row, rules)
+    except (InvalidInput, ConfigurationError) as error:
+        return _refused(work, account_id, message, row, error)
+    if row is None:
+        message_id = named(job, message.id)
+        known = rows.of_ids(work, account_id, [message_id]).get(message_id)
+        if known is not None:
+            return _repeat(message, known, rules.seals.hash(job))
+        row = _adopt(work, account_id, message, message_id, job, rules)
+    begun = rows.move(work, account_id, row, "processing", attempts=row.attempts + 1)
+    return Attempt(message, row.id, row.type, begun.attempts, job=job)
+
+
+def _read(account_id: str, message: BatchMessage[Any], row: Row | None, rules: Rules) -> Job:
+    if row is not None:
+        return rules.seals.open(account_id, row.id, Kept(row.body, row.key_id))
+    return rules.seals.read_envelope(account_id, message.body)
+
+
+def _refused(work: Work, account_id: str, message: BatchMessage[Any], row: Row | None, error: Exception) -> Attempt:
+    """Bury what is no job; one that cannot be opened is tried again, for another server may have the master key."""
+    outcome: Outcome = Reject(str(error)) if isinstance(error, InvalidInput) else Retry(reason=str(error))
+    message_id = message.id if row is None else row.id
+    return Attempt(message, message_id, "unknown", 1, end=End(outcome=outcome, reason=str(error)))
+
+
+def _repeat(message: BatchMessage[Any], known: Row, body_hash: bytes) -> Attempt:
+    """Drop a job that came a second time under its id; bury another one that came under it."""
+    if known.body_hash == body_hash:
+        return Attempt(message, known.id, known.type, known.attempts, end=End(outcome=Ack()))
+    reason = f"id {known.id[:64]!r} stands for another job"
+    return Attempt(message, known.id, known.type, 1, end=End(outcome=Reject(reason), reason=reason))
+
+
+def _adopt(work: Work, account_id: str, message: BatchMessage[Any], id: str, job: Job, rules: Rules) -> Row:
+    """Write the row of a job that was sent into the queue past our door."""
+    by = By(QUEUE_OWNER, message.headers.get(CORRELATION, ""))
+    return insert(work, account_id, id, job, "queued", rules, by, Placed(message.id, message.lease.key))
+
+
+def _outcome(work: Work, queue_id: str, attempt: Attempt, end: End) -> Outcome:
+    """Give what the engine is told; a provider that asks for a pause gets it when it is longer than our own."""
+    outcome = end.outcome
+    if not isinstance(outcome, Retry) or outcome.delay_seconds is None:
+        return outcome
+    consumer = queues.load(work.tx, queue_id).queue.consumer
+    backoff = consumer.policy.backoff if consumer is not None else None
+    own_seconds = backoff.seconds(attempt.message.failures + 1, 0.5) if backoff is not None else 0
+    return outcome if outcome.delay_seconds > own_seconds else Retry(None, outcome.reason)
+
+
+def _move(work: Work, account_id: str, row: Row, end: End, settlement: Settlement | None) -> Row:
+    about: dict[str, Any] = {"reason": end.reason, "provider": end.provider}
+    if end.is_success:
+        return rows.move(work, account_id, row, end.status, provider_id=end.provider_id, **about)
+    match settlement:
+        case Released(visible_at_ms=due_at_ms):
+            tried = row.attempts - isinstance(end.outcome, Postpone)
+            return rows.move(work, account_id, row, "queued", attempts=tried, due_at_ms=due_at_ms, **about)
+        case Buried() | Removed():
+            work.note(account_id, "message.failed", f"message {row.id}", type=row.type, attempts=row.attempts)
+    return rows.move(work, account_id, row, "failed", **about)
+
+
+def _word(row: Row, end: End) -> str:
+    if end.is_success:
+        return "done"
+    if row.status == "failed":
+        return "failed"
+    return "postponed" if isinstance(end.outcome, Postpone) else "retried"

@@ -1,0 +1,156 @@
+"""`POST /api/enqueue-job`: jobs of any type, one or a list."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from millrace.access.scopes import Scope
+from millrace.apps.messaging.jobs import Job
+from millrace.apps.messaging.queueing import By, Queued, Rules, queue_jobs
+from millrace.apps.messaging.queues import QUEUE
+from millrace.bucket import Rate
+from millrace.clock import iso_milliseconds
+from millrace.coordination import buckets
+from millrace.errors import (
+    BacklogFull,
+    BodyDoesNotFit,
+    BodyNotJson,
+    Conflict,
+    IdempotencyKeyReused,
+    MessageTooLarge,
+    Overloaded,
+    QueueNotFound,
+)
+from millrace.http.desk import Desk, check_unlimited
+from millrace.http.request import Request, Shape
+from millrace.http.routes import Answer, Route
+from millrace.limits import BATCH_MESSAGES
+from millrace.platform import Platform, QueueNeed, ensure_queues
+from millrace.telemetry import Telemetry
+from millrace.work import Work
+
+T = TypeVar("T")
+
+Jobs = Annotated[list[Job], Meta(min_length=1, max_length=BATCH_MESSAGES)]
+JOB, JOBS = Shape(Job), Shape(Jobs)
+
+
+class JobQueued(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A job that is in the queue. `scheduledFor` is the time that its sender named."""
+
+    job_id: str
+    type: str
+    status: Literal["queued"] = "queued"
+    scheduled_for: str | None = None
+
+
+class JobAnswer(JobQueued, frozen=True, kw_only=True, rename="camel"):
+    """The answer to one job."""
+
+    success: bool = True
+
+
+class JobsAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a list, in its order."""
+
+    success: bool = True
+    jobs: list[JobQueued]
+
+
+class Counter:
+    """Where an account's jobs are taken in: its queue is made when it first needs it, and no key asks too often."""
+
+    def __init__(self, platform: Platform, needs: tuple[QueueNeed, ...], key_rate: Rate | None) -> None:
+        self.platform, self._needs, self._key_rate = platform, needs, key_rate
+
+    async def write(self, request: Request, fn: Callable[[Work], T]) -> T:
+        """Run `fn(work)` in a transaction for a caller who may use the queue, and has not asked too often.
+
+        Raises:
+            Forbidden: the key is limited to other queues, or to a tenant.
+            Overloaded: it asks too often.
+        """
+        check_caller(request)
+        account_id = request.key.account_id
+        limited = partial(self._limited, request, fn)
+        try:
+            return await self.platform.write(limited)
+        except QueueNotFound:
+            await ensure_queues(self.platform, account_id, self._needs)
+            return await self.platform.write(limited)
+
+    def _limited(self, request: Request, fn: Callable[[Work], T], work: Work) -> T:
+        if self._key_rate is not None:
+            name = f"messaging {request.key.id}"
+            wait_seconds = buckets.take(work.tx, request.key.account_id, name, 1, self._key_rate, work.now_ms)
+            if wait_seconds:
+                raise Overloaded("this key asks too often", wait_seconds)
+        return fn(work)
+
+
+def check_caller(request: Request) -> None:
+    """Let keys pass that may use the queue: messages know no tenants.
+
+    Raises:
+        Forbidden: the key is limited to other queues, or to a tenant.
+    """
+    if request.key.tenant is not None:
+        check_unlimited(request, "messages belong to the whole account")
+    request.key.check_queue(QUEUE)
+
+
+class JobRoutes:
+    """The route of jobs."""
+
+    def __init__(self, counter: Counter, rules: Rules) -> None:
+        self._counter, self._rules = counter, rules
+
+    def routes(self) -> tuple[Route, ...]:
+        """Give the routes."""
+        refuses = (
+            BodyNotJson,
+            BodyDoesNotFit,
+            Conflict,
+            IdempotencyKeyReused,
+            MessageTooLarge,
+            BacklogFull,
+            Overloaded,
+        )
+        return (
+            Route(method="POST", path="/api/enqueue-job", handle=self.enqueue_job, scope=Scope.SEND,
+                  takes=Shape(Job | Jobs), gives=JobAnswer | JobsAnswer, refuses=refuses, status=202),
+        )  # fmt: skip
+
+    async def enqueue_job(self, desk: Desk, request: Request) -> Answer:
+        """Put a job into the queue, or a list of them, all or none."""
+        is_list = request.body.lstrip()[:1] == b"["
+        jobs = JOBS.read(request.body) if is_list else [JOB.read(request.body)]
+        by = By(request.key.id, request.correlation_id)
+        account_id = request.key.account_id
+        queued = await self._counter.write(request, lambda work: queue_jobs(work, account_id, jobs, self._rules, by))
+        tell_queued(desk.telemetry, account_id, queued, request.correlation_id)
+        answers = [JobQueued(**facts(one)) for one in queued]
+        answer = JobsAnswer(jobs=answers) if is_list else JobAnswer(**facts(queued[0]))
+        return Answer(msgspec.json.encode(answer), 202)
+
+
+def tell_queued(telemetry: Telemetry, account_id: str, queued: list[Queued], correlation_id: str) -> None:
+    """Tell that jobs are in the queue."""
+    for one in queued:
+        telemetry.emit(
+            "job.queued",
+            account_id=account_id,
+            queue=QUEUE,
+            type=one.type,
+            job_id=one.job_id,
+            correlation_id=correlation_id,
+        )
+
+
+def facts(queued: Queued) -> dict[str, Any]:
+    """Give what the answer says of a job."""
+    at = None if queued.due_at_ms is None else iso_milliseconds(queued.due_at_ms)
+    return {"job_id": queued.job_id, "type": queued.type, "scheduled_for": at}

@@ -1,0 +1,294 @@
+"""The four types of jobs, as they stand on the wire: fields in camelCase, as the senders of JSON write them.
+
+An id (`messageId`, `exportId`) is an idempotency key: the same job under it is the same job.
+"""
+
+import re
+from datetime import UTC, date, datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from millrace.clock import epoch_ms, read_rfc_3339
+from millrace.errors import BodyDoesNotFit
+
+ID_CHARACTERS = 128
+ADDRESS_CHARACTERS = 254  # RFC 5321, section 4.5.3.1.3, without its angle brackets
+SUBJECT_CHARACTERS = 998  # RFC 5322, section 2.1.1
+SMS_CHARACTERS = 1_600  # what Twilio takes
+CONTENT_CHARACTERS = 100_000
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
+ADDRESS = re.compile(
+    r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+)
+PHONE = re.compile(r"\+[1-9][0-9]{6,14}")  # E.164
+DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+Id = Annotated[str, Meta(min_length=1, max_length=ID_CHARACTERS)]
+Priority = Literal["high", "normal", "low"]
+Format = Literal["csv", "json", "parquet"]
+Target = Literal["audit_logs", "message_queue", "temp_files"]
+
+
+class EmailJob(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    rename="camel",
+    tag_field="type",
+    tag="email_send",
+    forbid_unknown_fields=True,
+):
+    """An e-mail to one address."""
+
+    message_id: Id
+    recipient: Annotated[str, Meta(min_length=3, max_length=ADDRESS_CHARACTERS)]
+    subject: Annotated[str, Meta(max_length=SUBJECT_CHARACTERS)]
+    content: Annotated[str, Meta(max_length=CONTENT_CHARACTERS)]
+    priority: Priority
+    send_at: str | None = None
+
+    def __post_init__(self) -> None:
+        check_id("messageId", self.message_id)
+        check_address("recipient", self.recipient)
+        _check_line("subject", self.subject)
+        _check_text("content", self.content)
+        read_send_at(self.send_at)
+
+
+class SmsJob(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    rename="camel",
+    tag_field="type",
+    tag="sms_send",
+    forbid_unknown_fields=True,
+):
+    """A text message to one number, which is written as `+` and 7 to 15 digits."""
+
+    message_id: Id
+    recipient: str
+    content: Annotated[str, Meta(min_length=1, max_length=SMS_CHARACTERS)]
+    priority: Priority
+    send_at: str | None = None
+
+    def __post_init__(self) -> None:
+        check_id("messageId", self.message_id)
+        check_phone("recipient", self.recipient)
+        _check_text("content", self.content)
+        read_send_at(self.send_at)
+
+
+class ExportJob(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    rename="camel",
+    tag_field="type",
+    tag="export_generation",
+    forbid_unknown_fields=True,
+):
+    """A file to be made of messages, or of the audit trail. `notifyEmail` is told when it is there.
+
+    Of the filters these count: source (messages or audit), startDate, endDate (the day itself included), status and type.
+    """
+
+    export_id: Id
+    filters: dict[str, Any]
+    user_id: Id
+    format: Format
+    priority: Priority = "normal"
+    notify_email: str | None = None
+    send_at: str | None = None
+
+    def __post_init__(self) -> None:
+        check_id("exportId", self.export_id)
+        check_id("userId", self.user_id)
+        if self.notify_email is not None:
+            check_address("notifyEmail", self.notify_email)
+        read_filters(self.filters)
+        read_send_at(self.send_at)
+
+
+class CleanupJob(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    rename="camel",
+    tag_field="type",
+    tag="cleanup",
+    forbid_unknown_fields=True,
+):
+    """What is older than a time is archived and removed: of the audit trail, of messages that ended, of exports' files."""
+
+    target: Target
+    older_than: str
+    priority: Priority = "normal"
+    send_at: str | None = None
+
+    def __post_init__(self) -> None:
+        read_moment("olderThan", self.older_than)
+        read_send_at(self.send_at)
+
+
+Job = EmailJob | SmsJob | ExportJob | CleanupJob
+Letter = EmailJob | SmsJob
+TYPES = {"email_send": EmailJob, "sms_send": SmsJob, "export_generation": ExportJob, "cleanup": CleanupJob}
+
+
+class Filters(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes into an export; times are epoch milliseconds, the end excluded."""
+
+    source: Literal["messages", "audit"] = "messages"
+    start_ms: int | None = None
+    end_ms: int | None = None
+    status: str | None = None
+    type: str | None = None
+
+
+def type_of(job: Job) -> str:
+    """Give the word that stands for the type of a job."""
+    return str(job.__struct_config__.tag)
+
+
+def id_of(job: Job) -> str | None:
+    """Give the id that the sender chose, None for a clean-up, which has none."""
+    match job:
+        case EmailJob() | SmsJob():
+            return job.message_id
+        case ExportJob():
+            return job.export_id
+    return None
+
+
+def read_job(given: object) -> Job:
+    """Make a job of a mapping with the fields of the wire.
+
+    Raises:
+        BodyDoesNotFit: a field that is missing, unknown or wrong, which the sentence names.
+    """
+    try:
+        job: Job = msgspec.convert(given, Job)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise BodyDoesNotFit(str(error)) from None
+    return job
+
+
+def read_send_at(text: str | None) -> int | None:
+    """Give the time of `sendAt` in epoch milliseconds.
+
+    Raises:
+        ValueError: it is no date with a time and an offset, which the decoder turns into its own error.
+    """
+    if text is None:
+        return None
+    moment = read_rfc_3339(text)
+    if moment is None:
+        raise ValueError(f"sendAt is {text[:40]!r}; expected a time with its offset, such as 2026-12-24T18:00:00Z")
+    return epoch_ms(moment)
+
+
+def read_moment(name: str, text: object, *, is_end: bool = False) -> int:
+    """Give a date, which begins at midnight UTC, or a time with its offset, in epoch milliseconds.
+
+    `is_end` takes the end of a date, for what is to include that day.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if isinstance(text, str) and DAY.fullmatch(text):
+        try:
+            day = date.fromisoformat(text)
+        except ValueError:
+            raise _no_moment(name, text) from None
+        return epoch_ms(datetime(day.year, day.month, day.day, tzinfo=UTC)) + (86_400_000 if is_end else 0)
+    moment = read_rfc_3339(text) if isinstance(text, str) else None
+    if moment is None:
+        raise _no_moment(name, text)
+    return epoch_ms(moment)
+
+
+def read_filters(given: dict[str, Any]) -> Filters:
+    """Read what an export is to hold; filters that we do not know do not count.
+
+    Raises:
+        ValueError: one that counts is wrong.
+    """
+    source = given.get("source", "messages")
+    if source not in ("messages", "audit"):
+        raise ValueError(f"filters.source is {str(source)[:40]!r}; expected 'messages' or 'audit'")
+    words = {name: given.get(name) for name in ("status", "type")}
+    for name, word in words.items():
+        if word is not None and not (isinstance(word, str) and len(word) <= ID_CHARACTERS and not CONTROL.search(word)):
+            raise ValueError(f"filters.{name} is {str(word)[:40]!r}; expected a word")
+    start, end = given.get("startDate"), given.get("endDate")
+    return Filters(
+        source=source,
+        start_ms=None if start is None else read_moment("filters.startDate", start),
+        end_ms=None if end is None else read_moment("filters.endDate", end, is_end=True),
+        **words,
+    )
+
+
+def check_id(name: str, text: str) -> str:
+    """Give an id back that can stand in a URL and in a log.
+
+    Raises:
+        ValueError: it has control characters or surrogates, is blank, or is `.` or `..`.
+    """
+    if not text.strip() or not text.isprintable() or text in (".", ".."):
+        raise ValueError(
+            f"{name} is {text[:40]!r}; expected 1 to {ID_CHARACTERS} printable characters, and not . or .."
+        )
+    return text
+
+
+def check_address(name: str, text: str) -> str:
+    """Give an e-mail address back: a local part, `@` and a host, in ASCII; nothing that could end a header.
+
+    Raises:
+        ValueError: it is none.
+    """
+    local = text.partition("@")[0]
+    if (
+        len(text) > ADDRESS_CHARACTERS
+        or not ADDRESS.fullmatch(text)
+        or local[:1] == "."
+        or local[-1:] == "."
+        or ".." in local
+    ):
+        raise ValueError(f"{name} is no e-mail address; expected one such as ada@example.com")
+    return text
+
+
+def check_phone(name: str, text: str) -> str:
+    """Give a phone number back.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not PHONE.fullmatch(text):
+        raise ValueError(f"{name} is no phone number; expected + and 7 to 15 digits, such as +15005550006")
+    return text
+
+
+def _check_line(name: str, text: str) -> None:
+    if CONTROL.search(text):
+        raise ValueError(f"{name} has a line break or another control character; expected one line of text")
+    _check_text(name, text)
+
+
+def _check_text(name: str, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name} has half of a character (a lone surrogate); expected text") from None
+    if "\0" in text:
+        raise ValueError(f"{name} has a character U+0000; expected text without it")
+
+
+def _no_moment(name: str, text: object) -> ValueError:
+    return ValueError(f"{name} is {str(text)[:40]!r}; expected a date such as 2026-01-31, or a time with its offset")

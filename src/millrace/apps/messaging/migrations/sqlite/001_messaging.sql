@@ -1,0 +1,53 @@
+-- Messages on their way out, and the other jobs of the application: a row each, and a line for whatever became of it.
+
+create table outbound_messages (
+    account_id text not null,
+    id text not null,                   -- the sender's: messageId or exportId; of a clean-up that of its job
+    type text not null,
+    status text not null,
+    priority text not null,
+    body blob not null,                 -- the job as JSON; sealed where key_id names a master key
+    key_id text,
+    body_hash blob not null,            -- tells a repeat from another job under the same id
+    job_id text,                        -- of its message in the queue; null for what was never queued
+    message_key integer,                -- where that message lies or lay
+    attempts integer not null default 0, -- that were begun, but for those that were put off
+    changes integer not null default 0, -- lines in message_history
+    due_at_ms integer,                  -- when it is, or was, to be delivered at the earliest
+    reason text,                        -- of the last failure, refusal or rejection
+    provider text,
+    provider_id text,                   -- under which the provider reports
+    owner text not null,                -- the key that brought it
+    correlation_id text not null,
+    created_at_ms integer not null,
+    updated_at_ms integer not null,
+    primary key (account_id, id)
+) strict;
+
+-- serves: outbound_page
+create index outbound_by_age on outbound_messages (account_id, created_at_ms, id);
+
+-- serves: outbound_counts, outbound_of_status, outbound_ended_since, outbound_failures
+create index outbound_by_status on outbound_messages (account_id, status, updated_at_ms, id);
+
+-- serves: outbound_scheduled
+create index outbound_by_due on outbound_messages (account_id, due_at_ms) where status = 'queued' and due_at_ms is not null;
+
+-- serves: outbound_of_jobs
+create unique index outbound_by_job on outbound_messages (account_id, job_id) where job_id is not null;
+
+-- serves: outbound_of_provider
+create index outbound_by_provider on outbound_messages (account_id, provider, provider_id) where provider_id is not null;
+
+create table message_history (
+    account_id text not null,
+    message_id text not null,
+    number integer not null,            -- 1, 2, 3 within a message
+    at_ms integer not null,
+    status text not null,
+    attempt integer not null,
+    reason text,
+    provider text,
+    actor text not null,
+    primary key (account_id, message_id, number)
+) strict, without rowid;

@@ -1,0 +1,1 @@
+"""Ways out for messages: SMTP, HTTP and files for e-mails; Twilio and files for text messages."""
