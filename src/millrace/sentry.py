@@ -20,6 +20,22 @@ SELDOM_SECONDS = 1.0
 TOLD_SECONDS = 60.0
 HEARD = (*REPORTED, *NOTED)
 
+# Nothing is hooked in or set for the whole process, and no environment variable of the SDK counts.
+QUIETLY: dict[str, Any] = {
+    "default_integrations": False,
+    "auto_enabling_integrations": False,
+    "auto_session_tracking": False,
+    "include_local_variables": False,
+    "include_source_context": False,
+    "send_client_reports": False,
+    "enable_backpressure_handling": False,
+    "transport_queue_size": WAITING_REPORTS,
+    "server_name": "",  # not the machine's own
+    "keep_alive": False,
+    "spotlight": False,
+    "debug": False,
+}
+
 Tell = Callable[..., None]
 
 
@@ -75,7 +91,7 @@ class Reporter:
 def make_reporter(dsn: str, environment: str | None, release: str, clock: Clock, tell: Tell) -> Reporter:
     """Make what reports failures to the project of the DSN; `tell` is told of reports that were dropped.
 
-    Nothing is set for the whole process, and nothing is hooked in: handlers may use the SDK for a project of their own.
+    Programs in the same process may use the SDK for a project of their own.
 
     Raises:
         ConfigurationError: the DSN is none, or the SDK is not installed.
@@ -91,21 +107,11 @@ def make_reporter(dsn: str, environment: str | None, release: str, clock: Clock,
     try:
         client = Client(
             dsn,
+            **QUIETLY,
             environment=environment or "production",
             release=release,
             transport=_transport(dropped),
-            transport_queue_size=WAITING_REPORTS,
-            default_integrations=False,
-            auto_enabling_integrations=False,
-            auto_session_tracking=False,
-            include_local_variables=False,
-            include_source_context=False,
-            send_client_reports=False,
-            enable_backpressure_handling=False,
-            server_name="",  # not the machine's own
             before_send=_without_machine,
-            spotlight=False,
-            debug=False,
         )
     except (BadDsn, ValueError):  # whose text may hold the key
         raise ConfigurationError(

@@ -1,4 +1,7 @@
-"""Servers with roles of their own on one PostgreSQL database, one coming after the other; in the end a newer program's."""
+"""Servers with roles of their own on one PostgreSQL database, one coming after the other; in the end a newer program's.
+
+And a data directory, which one server has to itself.
+"""
 
 import time
 from collections.abc import Iterator
@@ -130,3 +133,39 @@ def test_servers_go_on_while_a_newer_schema_comes_and_an_older_program_does_not_
     assert late.call("POST", f"/runs/{run_id}", {"text": "abc"}).status == 200
     assert late.call("POST", "/runs", {"tenantId": "acme"}).status == 201
     assert is_refused(roles.server(wait=False, MASTER_KEY=MASTER_KEY), "start it with the newer Millrace that wrote it")
+
+
+PRINTER = """\
+from millrace import App
+
+
+def show(batch):
+    print("handled", [message.body for message in batch.messages], flush=True)
+
+
+app = App(handlers={"plain": show})
+"""
+
+
+def test_a_data_directory_is_worked_off_by_a_consumer_that_answers_no_caller(tmp_path: Path) -> None:
+    (tmp_path / "printer.py").write_text(PRINTER)
+    data = tmp_path / "data"
+    with Server(data, "--config", "") as whole:
+        settings = {"max_wait_time_ms": 0}
+        queue_id = whole.create_queue("plain", consumer={"type": "worker", "script_name": "app", "settings": settings})
+        send(whole, queue_id, "from before")
+        whole.stop()
+
+    with Server(data, "--config", "", "--app", f"{tmp_path / 'printer.py'}:app", "--role", "consumer") as consumer:
+        consumer.wait_for_text("handled ['from before']")
+        answers = [consumer.call("GET", path).status for path in ("/livez", "/metrics", "/queues")]
+        second = Server(data, "--config", "", "--role", "consumer").start(wait=False)
+
+        assert answers == [200, 200, 404]
+        assert is_refused(second, "another")
+
+
+def test_a_data_directory_has_no_server_that_only_answers(tmp_path: Path) -> None:
+    assert is_refused(
+        Server(tmp_path, "--config", "", "--role", "api").start(wait=False), "role is api, but one process"
+    )

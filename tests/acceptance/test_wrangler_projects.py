@@ -103,7 +103,16 @@ dead_letter_queue = "event-dlq"
 }
 DEFAULTS = {"batch_size": 10, "max_wait_time_ms": 5000, "max_retries": 3}
 OF_CRONS = {"batch_size": 1, "max_concurrency": 1, "max_retries": 3, "retry_delay": 30}
-OF_THE_APPLICATION = ("event-queue", "event-dlq", "jobs", "jobs-dlq")  # in every account, whatever its file says
+# in every account, whatever its file says
+OF_THE_APPLICATIONS = ("event-queue", "event-dlq", "jobs", "jobs-dlq", "message-delivery", "dlq")
+OF_MESSAGES = {  # the first three are the file's, the others the application's own
+    "batch_size": 10,
+    "max_wait_time_ms": 30_000,
+    "max_retries": 5,
+    "max_attempts": 3,
+    "backoff": {"kind": "exponential", "base_seconds": 60, "factor": 2, "cap_seconds": 86_400, "jitter": 0},
+    "flush_on": "high",
+}
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -137,9 +146,7 @@ EXPECTED = [
     (
         MESSAGES,
         {
-            "message-delivery": Found(
-                "messages", {"batch_size": 10, "max_wait_time_ms": 30_000, "max_retries": 5}, "dlq", ["messages"]
-            ),
+            "message-delivery": Found("messages", OF_MESSAGES, "dlq", ["messages"]),
             "dlq": Found(),
         },
         [],
@@ -243,7 +250,7 @@ def test_a_file_from_cloudflare_starts_a_server_with_its_queues(
         found = _found(server)
 
     assert {name: found.get(name) for name in queues} == queues
-    assert found.keys() - queues.keys() <= set(OF_THE_APPLICATION)
+    assert found.keys() - queues.keys() <= set(OF_THE_APPLICATIONS)
     told = _warnings(server)
     assert len(told) == len(warnings)
     assert all(part in whole for part, whole in zip(warnings, told, strict=True)), told

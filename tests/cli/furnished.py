@@ -20,6 +20,7 @@ from millrace.moving.sqlite import known_tables
 from millrace.moving.tables import BY_NAME, LEFT_OUT
 from millrace.settlement import Reject
 from millrace.sql.audit import chain
+from millrace.sql.pruning import prune
 from millrace.sql.sqlite.directory import prepare_directory
 from millrace.sql.store import SqlStore
 from millrace.sql.stores import postgres_store, sqlite_store
@@ -36,6 +37,7 @@ KEEPS_EMPTY = {
     "lanes",
     "audit",
     "audit_head",
+    "audit_pruned",
     "locks",
     "states",
     "idempotency",
@@ -61,6 +63,8 @@ def furnish(folder: Path, messages: int = PLAIN) -> Furnished:
     async def fill() -> Furnished:
         store = sqlite_store(str(database), clock, SCHEMAS)
         found = await _live(store, clock, messages)
+        await chain(store)
+        await store.write(lambda tx: prune(tx, "acc", [1], NOW_MS))
         await chain(store)
         await store.close()
         return Furnished(Place("sqlite", str(database)), *found)

@@ -218,7 +218,7 @@ def test_migrate_prints_what_it_would_run_and_runs_it(tmp_path):
             connection.execute(script.out)
 
         assert all("of the database is off" in fault for fault in find_faults(place_of(url), SCHEMAS))
-        assert [one["present"] for one in before.json] == [0, 0, 0]
+        assert {one["present"] for one in before.json} == {0}
         assert run("db", "migrate", "--store", url).out == "nothing to apply\n"
         assert script_for(place_of(url), SCHEMAS) == ""
         assert not [version for version in versions_in(place_of(url), SCHEMAS) if version.pending]

@@ -10,7 +10,7 @@ from millrace.sql.postgres.preparing import prepare
 from millrace.sql.postgres.transaction import _statements
 from tests.clusters import emptied_database, template_database
 
-GROWS = "messages|backlog_changes|idempotency|audit|locks|claims|states|kv|caller_buckets|cron_runs|workflow_\\w+"
+GROWS = "messages|backlog_changes|idempotency|audit|audit_pruned|locks|claims|states|kv|caller_buckets|cron_runs|workflow_\\w+"
 SCAN = re.compile(rf"(Seq Scan|Bitmap Heap Scan|Index (?:Only )?Scan)(?: Backward)?(?: using \w+)? on (?:{GROWS})\b")
 IN_ORDER = {"expire_idempotency_keys"}  # from the oldest on, so many and no more
 UNTYPED = {"extend"}  # which only the driver's types make clear

@@ -1,6 +1,8 @@
 """The dashboard over HTTP: who gets in, what the pages show, what their forms do, and what is refused."""
 
 import re
+import resource
+import uuid
 
 import pytest
 
@@ -138,6 +140,43 @@ def test_logging_out_ends_the_session(browser: Browser) -> None:
 
     assert reply.headers["set-cookie"].startswith("millrace-session=; Max-Age=0;")
     assert browser.get("/dashboard").status == 303
+
+
+def test_a_log_in_and_a_log_out_are_in_the_trail_under_the_key(server: Server) -> None:
+    key_id, secret = new_key(server, "operator")
+    browser, request_id = Browser(server), str(uuid.uuid4())
+
+    browser.post("/dashboard/login", {**OWN, "X-Correlation-ID": request_id}, key=secret)
+    browser.submit("/dashboard", "/dashboard/logout")
+
+    out, came = server.call("GET", f"/api/audit?object=key%20{key_id}").json["entries"][:2]
+    assert (out["act"], out["actor"]) == ("dashboard.logged_out", key_id)
+    assert (came["act"], came["actor"], came["details"]) == ("dashboard.logged_in", key_id, {"role": "operator"})
+    assert came["correlation_id"] == request_id
+    assert secret not in str(came)
+
+
+def test_a_log_in_that_fails_leaves_no_entry(server: Server) -> None:
+    key_id, secret = new_key(server, "agent")
+
+    refused = Browser(server).log_in(secret)
+
+    assert refused.status == 403
+    assert [entry["act"] for entry in server.call("GET", f"/api/audit?object=key%20{key_id}").json["entries"]] == [
+        "key.created"
+    ]
+
+
+def test_who_cannot_be_noted_is_not_let_in(stopped: Server) -> None:
+    browser = Browser(stopped.start())
+
+    resource.prlimit(stopped.process.pid, resource.RLIMIT_FSIZE, (4_096, resource.RLIM_INFINITY))
+    refused = browser.log_in()
+    resource.prlimit(stopped.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+    assert refused.status == 503
+    assert "set-cookie" not in refused.headers
+    assert browser.log_in().status == 303
 
 
 def test_a_session_is_good_for_nothing_but_the_dashboard(browser: Browser) -> None:

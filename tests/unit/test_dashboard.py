@@ -1,14 +1,18 @@
 """Parts of the dashboard that decide by the clock or by numbers alone."""
 
+import re
+
 import pytest
 
 from millrace.access.keys import Key
-from millrace.access.scopes import Role
+from millrace.access.scopes import Role, Scope
 from millrace.dashboard.figures import age, number, size
+from millrace.dashboard.pages import Page, check_names, in_words
 from millrace.dashboard.sessions import COOKIE, GUEST, SESSION_SECONDS, SESSIONS, Sessions
 from millrace.dashboard.tries import ADDRESSES, FORGOTTEN_MS, FREE_TRIES, WAIT_MS_MAX, Tries
 from millrace.dashboard.turn import root_of
 from millrace.dashboard.visits import Visit
+from millrace.errors import ConfigurationError
 from millrace.http.routes import Caller
 from millrace.testing.clock import ManualClock
 
@@ -150,3 +154,41 @@ def test_sizes_and_numbers_are_short():
         "10000.0 TB",
     ]
     assert number(1_234_567) == "1\u202f234\u202f567"
+
+
+def page(name="letters", **more):
+    return Page(**{"name": name, "title": "Letters", "scope": Scope.SEND, "shows": {}, **more})
+
+
+def key(role, **more):
+    return Key(id="k2", account_id="local", role=role, created_at_ms=0, hint="", **more)
+
+
+@pytest.mark.parametrize(
+    ("page", "key", "is_for"),
+    [
+        (page(), key(Role.PRODUCER), True),
+        (page(), key(Role.CONSUMER), False),
+        (page(), key(Role.PRODUCER, tenant="acme"), False),
+        (page(), key(Role.PRODUCER, queues=("post",)), True),
+        (page(queue="post"), key(Role.PRODUCER, queues=("post",)), True),
+        (page(queue="post"), key(Role.PRODUCER, queues=("other",)), False),
+        (page(queue="post"), key(Role.PRODUCER), True),
+        (page(needs_all_queues=True), key(Role.PRODUCER, queues=("post",)), False),
+        (page(needs_all_queues=True), key(Role.PRODUCER), True),
+        (page(), GUEST, False),
+    ],
+)
+def test_a_page_is_for_keys_that_have_its_scope_and_reach_what_it_shows(page, key, is_for):
+    assert page.is_for(key) is is_for
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", "login", "static", "Letters", "letters"])
+def test_pages_with_a_name_that_is_none_or_taken_are_refused(name):
+    with pytest.raises(ConfigurationError, match=re.escape(repr(name))):
+        check_names([page(), page(name)])
+
+
+def test_roles_are_told_as_in_a_sentence():
+    assert in_words(["admin"], "or") == "admin"
+    assert in_words(["admin", "operator", "producer"], "or") == "admin, operator or producer"

@@ -5,6 +5,7 @@ import pytest
 
 from millrace.cli.plan import SetConsumer, plan
 from millrace.consumer import make_consumer
+from millrace.platform import QueueNeed
 from millrace.queue import Forward, Queue, QueueSettings
 from tests.unit.wrangler_files import read_toml
 
@@ -235,3 +236,76 @@ class TestWhatTheFileNoLongerNames:
 
     def test_queues_are_never_deleted(self, tmp_path):
         assert lines(tmp_path, "", a_queue("q"), a_queue("r")) == []
+
+
+NEED = QueueNeed(
+    name="q",
+    consumer={
+        "type": "worker",
+        "script_name": "letters",
+        "applied_by": "apps/letters",
+        "dead_letter_queue": "dead",
+        "settings": {
+            "batch_size": 5,
+            "max_attempts": 3,
+            "flush_on": "high",
+            "backoff": {"kind": "exponential", "base_seconds": 60},
+        },
+    },
+)
+
+
+def needed(folder, text, *queues):
+    return plan(read_toml(folder, f'name = "shop"\n{text}'), queues, {}, [NEED])
+
+
+def of_need():
+    return make_consumer(id="c", queue_name="q", now_ms=0, **NEED.consumer)
+
+
+class TestQueuesOfApplications:
+    def test_the_consumer_keeps_what_the_file_leaves_out(self, tmp_path):
+        changes = needed(tmp_path, f"{CONSUMER}max_batch_size = 10\nmax_retries = 5\n", a_queue(consumer=of_need()))
+
+        made = make_consumer(id="c", queue_name="q", now_ms=0, **changes[0].given)
+        [line] = [change.line for change in changes]
+        assert line.partition(": ")[2].split(", ") == [
+            "script_name letters -> shop",
+            "batch_size 5 -> 10",
+            "max_retries 3 -> 5",
+            "applied_by apps/letters -> shop",
+        ]
+        assert (made.dead_letter_queue, made.settings.max_attempts, made.settings.flush_on) == ("dead", 3, "high")
+
+    def test_a_second_start_changes_nothing(self, tmp_path):
+        text = f'{CONSUMER}max_batch_size = 10\ndead_letter_queue = "other"\n'
+        change = needed(tmp_path, text, a_queue(consumer=of_need()))[-1]
+        queue = a_queue(consumer=make_consumer(id="c", queue_name="q", now_ms=0, **change.given))
+
+        assert needed(tmp_path, text, queue, a_queue("other")) == ()
+
+    def test_a_consumer_of_another_type_has_nothing_of_the_application(self, tmp_path):
+        [change] = needed(tmp_path, f'{CONSUMER}type = "http_pull"\n', a_queue(consumer=of_need()))
+
+        assert (change.given["dead_letter_queue"], change.given["settings"]) == ("", {})
+
+    @pytest.mark.parametrize("text", [f'{CONSUMER}handler = "orders:handle"\n', f'main = "src/entry.py"\n{CONSUMER}'])
+    def test_a_consumer_with_a_handler_of_the_file_has_nothing_of_the_application(self, tmp_path, text):
+        [change] = needed(tmp_path, text, a_queue(consumer=of_need()))
+
+        assert (change.given["dead_letter_queue"], change.given["settings"]) == ("", {})
+
+    def test_the_consumer_comes_back_as_it_was_when_the_file_names_it_no_more(self, tmp_path):
+        [named] = needed(tmp_path, f"{CONSUMER}max_batch_size = 10\n", a_queue(consumer=of_need()))
+        queue = a_queue(consumer=make_consumer(id="c", queue_name="q", now_ms=0, **named.given))
+
+        [change] = needed(tmp_path, "", queue)
+
+        assert change == SetConsumer(
+            queue="q",
+            line="~ consumer of q: script_name shop -> letters, batch_size 10 -> 5, applied_by shop -> apps/letters",
+            given=NEED.consumer,
+        )
+
+    def test_the_consumer_of_another_script_is_left_to_it(self, tmp_path):
+        assert needed(tmp_path, "", a_queue(consumer=a_consumer(applied_by="another"))) == ()

@@ -7,8 +7,8 @@ from millrace.message import Backlog
 from millrace.sql import messages, queues
 from millrace.work import Work
 
+# (failed, ended) of an account's jobs that ended since a time in epoch milliseconds; the second counts the first, too
 FailureRate = Callable[[Work, str, int], tuple[int, int]]
-"""Give (failed, ended) of an account's jobs that ended since a time in epoch milliseconds; `ended` counts the failed, too."""
 
 NOTHING = Backlog(0, 0, 0)
 

@@ -52,8 +52,8 @@ class Posting(msgspec.Struct, frozen=True, kw_only=True):
     notice: Notice
 
 
+# Tells a target of an account, in the transaction of the change, which is undone by what it raises.
 Tell = Callable[[Work, str, str, Notice], None]
-"""Tell a target of an account of a notice, in the transaction of the change; what it raises undoes that."""
 
 
 def notice_of(rule: Rule, change: Change, value: float, at_ms: int) -> Notice:

@@ -63,14 +63,7 @@ def make_rule(*, id: str, account_id: str, created_at_ms: int, given: Mapping[st
         InvalidRequest: the field that the message names is missing or wrong.
         InvalidQueueName: `queue` is no queue's name.
     """
-    if given["measure"] not in get_args(Measure):
-        raise InvalidRequest(f"measure is {shown(given['measure'])}; expected one of {', '.join(get_args(Measure))}")
-    above = _bound("above", given["above"], given["measure"])
-    clear_below = above
-    if given.get("clear_below") is not None:
-        clear_below = _bound("clear_below", given["clear_below"], given["measure"])
-    if clear_below > above:
-        raise InvalidRequest(f"clear_below is {clear_below:g}; expected at most above, which is {above:g}")
+    above, clear_below = _bounds(given)
     known = {one.target: one.secret for one in (before.notify if before else ()) if one.way == WEBHOOK}
     return Rule(
         id=id,
@@ -78,7 +71,7 @@ def make_rule(*, id: str, account_id: str, created_at_ms: int, given: Mapping[st
         name=_name(given["name"]),
         created_at_ms=created_at_ms,
         queue=check_queue_name(given["queue"]),
-        measure=given["measure"],
+        measure=_measure(given["measure"]),
         above=above,
         clear_below=clear_below,
         **whole_numbers(given, RANGES, InvalidRequest),
@@ -106,6 +99,22 @@ def _name(name: str) -> str:
             f"name is {shown(name)}; expected 1 to 64 letters, digits, '.', '_' and '-', beginning with one of the first two"
         )
     return name
+
+
+def _measure(measure: Measure) -> Measure:
+    if measure not in get_args(Measure):
+        raise InvalidRequest(f"measure is {shown(measure)}; expected one of {', '.join(get_args(Measure))}")
+    return measure
+
+
+def _bounds(given: Mapping[str, Any]) -> tuple[float, float]:
+    """Give what the rule fires above, and what it clears at."""
+    above = clear_below = _bound("above", given["above"], given["measure"])
+    if given.get("clear_below") is not None:
+        clear_below = _bound("clear_below", given["clear_below"], given["measure"])
+    if clear_below > above:
+        raise InvalidRequest(f"clear_below is {clear_below:g}; expected at most above, which is {above:g}")
+    return above, clear_below
 
 
 def _bound(field: str, value: object, measure: str) -> float:

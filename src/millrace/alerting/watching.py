@@ -46,23 +46,27 @@ class Watch:
         self._store, self._clock, self._telemetry = store, clock, telemetry
         self._ways, self._rates = ways, rates
 
-    async def step(self) -> None:
-        """Look once; a rule that cannot be told of stays as it was, and keeps none of the others from it.
+    async def step(self) -> int:
+        """Look once, and give how many rules stand elsewhere now.
+
+        A rule whose change cannot be told stays as it was, and holds no other up.
 
         Raises:
             StoreUnavailable: nothing can be written now.
             MillraceError: the first that came of telling somebody.
         """
         failures: list[MillraceError] = []
+        followed = 0
         for judged in await self._store.read(lambda tx: self._judge(Work(tx, self._clock))):
             try:
-                await self._follow(judged)
+                followed += await self._follow(judged)
             except StoreUnavailable:
                 raise
             except MillraceError as error:
                 failures.append(error)
         if failures:
             raise failures[0]
+        return followed
 
     def _judge(self, work: Work) -> list[Judged]:
         kept = storing.all_of_all(work)
@@ -75,8 +79,8 @@ class Watch:
                 found.append(Judged(one, value, after, change))
         return found
 
-    async def _follow(self, judged: Judged) -> None:
-        """Write where a rule stands now; of two servers that do it at once, one tells of it."""
+    async def _follow(self, judged: Judged) -> bool:
+        """Write where a rule stands now, and say whether it was us: of two servers that do it at once, one tells of it."""
         is_ours = await write(self._store, self._clock, self._telemetry, lambda work: self._move(work, judged))
         if is_ours and judged.change is not None:
             rule = judged.kept.rule
@@ -88,6 +92,7 @@ class Watch:
                 measure=rule.measure,
                 value=judged.value,
             )
+        return is_ours
 
     def _move(self, work: Work, judged: Judged) -> bool:
         kept, value, after, change = judged

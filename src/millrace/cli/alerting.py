@@ -1,6 +1,6 @@
 """Alert rules at work: what applications offer them, and the consumers that post their notices."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from millrace.alerting.changing import Changing
@@ -23,10 +23,16 @@ def make_changing(platform: Platform, applications: Sequence[App]) -> Changing:
     return Changing(platform.store, platform.clock, platform.telemetry, platform.outbound, ways, rates)
 
 
-def make_watch(platform: Platform, applications: Sequence[App]) -> Watch:
-    """Make what looks at the rules."""
+def watching_step(platform: Platform, applications: Sequence[App]) -> Callable[[], Awaitable[None]]:
+    """Give the step that looks at the rules."""
     ways, rates = _offered(applications)
-    return Watch(platform.store, platform.clock, platform.telemetry, ways, rates)
+    watch = Watch(platform.store, platform.clock, platform.telemetry, ways, rates)
+
+    async def watch_alerts() -> None:
+        if await watch.step():
+            platform.catalog.forget()  # the queue of notices may have been made anew: those who run consumers look
+
+    return watch_alerts
 
 
 class NoticeConsumers:

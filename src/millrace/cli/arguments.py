@@ -9,6 +9,7 @@ from millrace.cli.alert_arguments import add_alerts
 from millrace.cli.audit_arguments import add_audit
 from millrace.cli.cron_arguments import add_crons
 from millrace.cli.db_arguments import add_db, add_doctor
+from millrace.cli.messaging_arguments import add_messaging, add_queue_commands
 from millrace.cli.parsing import Commands, add_number, add_place, add_server, add_verb
 from millrace.cli.queue_arguments import add_queues
 from millrace.cli.secret_arguments import add_secret
@@ -29,6 +30,8 @@ def make_parser(program: str) -> argparse.ArgumentParser:
     _add_dev(commands)
     _add_consume(commands)
     add_queues(commands)
+    add_queue_commands(commands)
+    add_messaging(commands)
     _add_keys(commands)
     add_agent(commands)
     add_upload(commands)

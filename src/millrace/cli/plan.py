@@ -75,7 +75,8 @@ def plan(
 ) -> tuple[Change, ...]:
     """Tell what is to be done so that the account's queues are as the checked file says.
 
-    `needs` are those of the applications: what their consumers are like where the file leaves it out.
+    `needs` are those of the applications: what their consumers are like where the file leaves it out and has no
+    handler for the queue.
     """
     present = {queue.name: queue for queue in queues}
     needed = {need.name: need.consumer for need in needs if need.consumer is not None}
@@ -162,11 +163,17 @@ def _set_consumers(
     needed: Mapping[str, Mapping[str, Any]],
 ) -> Iterator[Change]:
     for entry in file.consumers:
-        given = _completed(consumer_arguments(entry, script_of(file)), needed.get(entry.queue))
-        queue = _queue(present, entry.queue)
+        given, queue = consumer_arguments(entry, script_of(file)), _queue(present, entry.queue)
+        if not _has_handler(file, entry):
+            given = _completed(given, needed.get(entry.queue))
         line = _consumer_line(queue, entry, _made(queue, given), secrets)
         if line:
             yield SetConsumer(queue=queue.name, line=line, given=given, secret_variable=entry.secret_variable)
+
+
+def _has_handler(file: WranglerFile, entry: ConsumerEntry) -> bool:
+    """Say whether a handler of the file is fed, so that the queue is the application's no more."""
+    return entry.handler is not None or (entry.type == "worker" and (file.main or "").endswith(".py"))
 
 
 def _completed(given: dict[str, Any], needed: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -33,8 +33,12 @@ def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def shortened(body: object) -> str:
     """Show a message's body on one line, without what could move a terminal's cursor."""
     text = body if isinstance(body, str) else msgspec.json.encode(body).decode()
-    cut = text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 1]}…"
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in cut)
+    return escaped(text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 1]}…")
+
+
+def escaped(text: str) -> str:
+    """Write what could move a terminal's cursor as Python would."""
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 def counted(count: int, noun: str) -> str:

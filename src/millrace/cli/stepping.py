@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from millrace.cli.accounts import Newcomers
-from millrace.cli.alerting import NoticeConsumers, make_watch
+from millrace.cli.alerting import NoticeConsumers, watching_step
 from millrace.cli.first_keys import AdminToken
 from millrace.cli.house import House
 from millrace.config import Settings
@@ -39,7 +39,7 @@ def background_steps(
         (REAPER_SECONDS, by_one(Reaper(house.store, house.clock, house.telemetry).sweep)),
         (FOREIGN_CHANGE_SECONDS, _noticing(house, settings, runner, newcomers)),
         (CHAIN_SECONDS, by_one(partial(chain, house.store))),
-        (ALERT_SECONDS, by_one(make_watch(house.platform, applications).step)),
+        (ALERT_SECONDS, by_one(watching_step(house.platform, applications))),
         (FORGET_SECONDS, by_one(partial(forget_workflows, house.platform))),
         (FORGET_SECONDS, by_one(house.forget_ended)),
     ]

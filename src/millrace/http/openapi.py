@@ -1,6 +1,7 @@
 """The OpenAPI 3.1 document, made from the route table and nothing else."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -36,7 +37,7 @@ WORDS = {
     409: "Something is in the way",
     413: "Too large",
     415: "A Content-Encoding was used",
-    429: "The queue is full",
+    429: "The queue is full, or the caller asks too often",
     503: "The store cannot be used now; nothing was changed",
 }
 
@@ -46,8 +47,13 @@ def describe(routes: Iterable[Route], version: str, account_id: str) -> dict[str
     routes = list(routes)
     schemas = _schemas(routes)
     paths: dict[str, dict[str, Any]] = {}
+    taken: Counter[str] = Counter()
     for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schemas, account_id)
+        operation = _operation(route, schemas, account_id)
+        taken[operation["operationId"]] += 1
+        if taken[operation["operationId"]] > 1:  # one function may serve several routes
+            operation["operationId"] += f"_{taken[operation['operationId']]}"
+        paths.setdefault(route.path, {})[route.method.lower()] = operation
     return {
         "openapi": "3.1.0",
         "info": {
@@ -160,6 +166,8 @@ def _parameters(route: Route, account_id: str) -> list[dict[str, Any]]:
 
 
 def _needs_body(kind: Any) -> bool:
+    if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+        return True  # a union of shapes, each of which has what it needs
     return any(field.required for field in msgspec.structs.fields(kind))
 
 

@@ -89,6 +89,8 @@ def _row(route: Route) -> str:
     )
 
 
-def _fields(kind: type[msgspec.Struct]) -> str:
+def _fields(kind: Any) -> str:
+    if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+        return "one of several, see /openapi.json"
     fields = msgspec.structs.fields(kind)
     return "{" + ", ".join(field.encode_name + ("" if field.required else "?") for field in fields) + "}"

@@ -77,8 +77,10 @@ def follow(tx: Transaction, link: Link) -> Link | Verdict:
 def _steps(tx: Transaction, number: int) -> list[Noted | Link]:
     """Give what follows a number: entries, and what is left of pruned ones."""
     following = {"number": number, "limit": limits.ROWS_PER_TRANSACTION}
-    found: dict[int, Noted | Link] = {row[0]: Link(*row) for row in tx.fetch("audit_pruned_after", following)}
-    found |= {row[0]: noted_of(row) for row in tx.fetch("audit_after", following)}
+    entries = {row[0]: noted_of(row) for row in tx.fetch("audit_after", following)}
+    # read afterwards: what is pruned between the two is then seen twice, and not missed
+    links = {row[0]: Link(*row) for row in tx.fetch("audit_pruned_after", following)}
+    found: dict[int, Noted | Link] = {**links, **entries}
     return [found[one] for one in sorted(found)[: limits.ROWS_PER_TRANSACTION]]
 
 

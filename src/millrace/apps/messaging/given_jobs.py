@@ -6,8 +6,9 @@ from typing import Any, NamedTuple, TypedDict
 
 import msgspec
 
+from millrace import limits
 from millrace.apps.messaging.jobs import Format, Job, Priority, Target, read_job
-from millrace.errors import BodyDoesNotFit
+from millrace.errors import BodyDoesNotFit, MessageTooLarge
 
 Given = Job | Mapping[str, Any]
 
@@ -80,8 +81,9 @@ def parcel_of(wire: dict[str, Any]) -> Parcel:
 
     Raises:
         BodyDoesNotFit: it is wrong; the sentence says where, as in `$.recipient`, and what is allowed.
+        MessageTooLarge: it is larger than a message may be.
     """
-    return _parcel(read_job(wire), wire)
+    return _parcel(read_job(wire), wire, "$")
 
 
 def parcels_of(jobs: Iterable[object]) -> list[Parcel]:
@@ -89,20 +91,25 @@ def parcels_of(jobs: Iterable[object]) -> list[Parcel]:
 
     Raises:
         BodyDoesNotFit: one of them is wrong; the sentence says which and where, as in `$[3].recipient`.
+        MessageTooLarge: one of them is larger than a message may be.
     """
     wires = [wire_of(job, {}, f"$[{index}]") for index, job in enumerate(jobs)]
     try:
         checked = msgspec.convert(wires, list[Job])
     except (msgspec.ValidationError, RecursionError) as error:
         raise BodyDoesNotFit(str(error)) from None
-    return [_parcel(job, wire) for job, wire in zip(checked, wires, strict=True)]
+    both = zip(checked, wires, strict=True)
+    return [_parcel(job, wire, f"$[{index}]") for index, (job, wire) in enumerate(both)]
 
 
-def _parcel(job: Job, wire: dict[str, Any]) -> Parcel:
+def _parcel(job: Job, wire: dict[str, Any], place: str) -> Parcel:
     try:
-        return Parcel(job, wire, msgspec.json.encode(wire))
+        body = msgspec.json.encode(wire)
     except ValueError as error:  # half of a character among the filters
-        raise BodyDoesNotFit(f"a job cannot be written as JSON: {error}") from None
+        raise BodyDoesNotFit(f"{place} cannot be written as JSON: {error}") from None
+    if len(body) > limits.MESSAGE_BYTES:
+        raise MessageTooLarge(f"{place} has {len(body)} bytes; expected at most {limits.MESSAGE_BYTES}")
+    return Parcel(job, wire, body)
 
 
 def _plain(value: object) -> object:

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from millrace.access.scopes import Scope
 from millrace.apps.messaging.jobs import Job
@@ -47,17 +47,15 @@ class JobQueued(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     scheduled_for: str | None = None
 
 
-class JobAnswer(JobQueued, frozen=True, kw_only=True, rename="camel"):
-    """The answer to one job."""
+class JobsAnswer(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """The answer: to one job what there is of it, to a list its `jobs` in their order."""
 
-    success: bool = True
-
-
-class JobsAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to a list, in its order."""
-
-    success: bool = True
-    jobs: list[JobQueued]
+    success: bool
+    job_id: str | UnsetType = UNSET
+    type: str | UnsetType = UNSET
+    status: Literal["queued"] | UnsetType = UNSET
+    scheduled_for: str | None | UnsetType = UNSET
+    jobs: list[JobQueued] | UnsetType = UNSET
 
 
 class Counter:
@@ -121,7 +119,7 @@ class JobRoutes:
         )
         return (
             Route(method="POST", path="/api/enqueue-job", handle=self.enqueue_job, scope=Scope.SEND,
-                  takes=Shape(Job | Jobs), gives=JobAnswer | JobsAnswer, refuses=refuses, status=202),
+                  takes=Shape(Job | Jobs), gives=JobsAnswer, refuses=refuses, status=202),
         )  # fmt: skip
 
     async def enqueue_job(self, desk: Desk, request: Request) -> Answer:
@@ -132,8 +130,9 @@ class JobRoutes:
         account_id = request.key.account_id
         queued = await self._counter.write(request, lambda work: queue_jobs(work, account_id, jobs, self._rules, by))
         tell_queued(desk.telemetry, account_id, queued, request.correlation_id)
-        answers = [JobQueued(**facts(one)) for one in queued]
-        answer = JobsAnswer(jobs=answers) if is_list else JobAnswer(**facts(queued[0]))
+        answers = [_shown(one) for one in queued]
+        one = msgspec.structs.asdict(answers[0])
+        answer = JobsAnswer(success=True, jobs=answers) if is_list else JobsAnswer(success=True, **one)
         return Answer(msgspec.json.encode(answer), 202)
 
 
@@ -150,7 +149,6 @@ def tell_queued(telemetry: Telemetry, account_id: str, queued: list[Queued], cor
         )
 
 
-def facts(queued: Queued) -> dict[str, Any]:
-    """Give what the answer says of a job."""
+def _shown(queued: Queued) -> JobQueued:
     at = None if queued.due_at_ms is None else iso_milliseconds(queued.due_at_ms)
-    return {"job_id": queued.job_id, "type": queued.type, "scheduled_for": at}
+    return JobQueued(job_id=queued.job_id, type=queued.type, scheduled_for=at)

@@ -38,6 +38,7 @@ class QueueProducer:
 
     All methods raise:
         BodyDoesNotFit: a field is missing, unknown or wrong; nothing was sent.
+        MessageTooLarge: a job has over 128,000 bytes of JSON; nothing was sent.
         Conflict: the id stands for another job.
         Overloaded, BacklogFull, StoreUnavailable: it cannot be taken now.
         MillraceError: as the client or the binding has it.

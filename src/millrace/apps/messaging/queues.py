@@ -17,6 +17,7 @@ def needs(retry_base_seconds: int) -> tuple[QueueNeed, ...]:
         QueueNeed(
             name=QUEUE,
             settings=QueueSettings(message_retention_period=None),
+            follows=("backoff",),
             consumer={
                 "type": "worker",
                 "script_name": "messaging",

@@ -18,15 +18,18 @@ OUTBOX = "outbox"
 
 
 class Providers(NamedTuple):
-    """The way out for each kind of message."""
+    """The way out for each kind of message, and the doors to servers nearby that were opened for them."""
 
     email: Provider
     sms: Provider
+    doors: tuple[Outbound, ...] = ()
 
     async def aclose(self) -> None:
         """Close all connections."""
         await self.email.aclose()
         await self.sms.aclose()
+        for door in self.doors:
+            await door.aclose()
 
 
 def make_providers(
@@ -38,24 +41,27 @@ def make_providers(
         ConfigurationError: the sender of e-mails has no address.
     """
     sender_of(settings.mail_from)
+    bases = [given.api_base for given in (settings.resend, settings.twilio) if given is not None]
+    doors = {base: outbound_to(base, outbound) for base in bases}
     return Providers(
-        Guarded(_email(settings, outbound, clock), telemetry, settings.email_rate, take),
-        Guarded(_sms(settings, outbound, clock), telemetry, settings.sms_rate, take),
+        Guarded(_email(settings, doors, clock), telemetry, settings.email_rate, take),
+        Guarded(_sms(settings, doors, clock), telemetry, settings.sms_rate, take),
+        tuple(door for door in doors.values() if door is not outbound),
     )
 
 
-def _email(settings: MessagingSettings, outbound: Outbound, clock: Clock) -> Provider:
+def _email(settings: MessagingSettings, doors: dict[str, Outbound], clock: Clock) -> Provider:
     seconds = settings.provider_seconds
     if settings.resend is not None:
-        way = outbound_to(settings.resend.api_base, outbound)
-        return ResendProvider(settings.resend, settings.mail_from, way, clock, seconds=seconds)
+        door = doors[settings.resend.api_base]
+        return ResendProvider(settings.resend, settings.mail_from, door, clock, seconds=seconds)
     if settings.smtp is not None:
         return SmtpProvider(settings.smtp, settings.mail_from, clock, seconds=seconds)
     return FileProvider(settings.folder / OUTBOX, settings.mail_from, clock, "email-file")
 
 
-def _sms(settings: MessagingSettings, outbound: Outbound, clock: Clock) -> Provider:
+def _sms(settings: MessagingSettings, doors: dict[str, Outbound], clock: Clock) -> Provider:
     if settings.twilio is not None:
-        way = outbound_to(settings.twilio.api_base, outbound)
-        return TwilioProvider(settings.twilio, settings.public_url, way, clock, seconds=settings.provider_seconds)
+        door = doors[settings.twilio.api_base]
+        return TwilioProvider(settings.twilio, settings.public_url, door, clock, seconds=settings.provider_seconds)
     return FileProvider(settings.folder / OUTBOX, settings.mail_from, clock, "sms-file")

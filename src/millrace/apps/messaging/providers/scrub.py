@@ -8,24 +8,21 @@ TEXT_CHARACTERS = 200
 READ_CHARACTERS = 600  # of what is said; the patterns below go over it more than once
 
 ADDRESS = re.compile(r"[^\s<>()\[\]\"',:;]+(?:@|%40|=40)[^\s<>()\[\]\"',:;]+")
-NUMBER = re.compile(r"\+?\d(?:[\s().-]?\d){6,}")
+NUMBER = re.compile(r"\+?\d(?:[\s().-]{0,2}\d){6,}")
 SHORTEST_NAME = 3
 
 
-def without_addresses(text: str) -> str:
-    """Give one printable line of at most 200 characters, without e-mail addresses and phone numbers."""
+def without_addresses(text: str, name: str = "") -> str:
+    """Give one printable line of at most 200 characters, without e-mail addresses, phone numbers and that name."""
     line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
     if len(line) > READ_CHARACTERS:  # not in the middle of an address, whose first half nobody would recognise
         line = line[:READ_CHARACTERS].rpartition(" ")[0]
     line = NUMBER.sub("(number)", ADDRESS.sub("(address)", line))
+    if len(name) >= SHORTEST_NAME:
+        line = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "(address)", line, flags=re.IGNORECASE)
     return line if len(line) <= TEXT_CHARACTERS else line[: TEXT_CHARACTERS - 1] + "…"
 
 
 def without_recipient(text: str, letter: Letter) -> str:
-    """Leave out the letter's own recipient too, in any spelling and without its host: `<ada>: unknown user`."""
-    name = letter.recipient.partition("@")[0].lstrip("+")
-    if len(name) >= SHORTEST_NAME:
-        text = re.sub(
-            rf"(?<![\w@]){re.escape(name)}(?![\w@])", "(address)", text[: READ_CHARACTERS * 2], flags=re.IGNORECASE
-        )
-    return without_addresses(text)
+    """Leave out the letter's own recipient too where it stands without its host: `<ada>: unknown user`."""
+    return without_addresses(text, letter.recipient.partition("@")[0])

@@ -6,17 +6,18 @@ import ssl
 from aiosmtplib import SMTP, SMTPConnectError, SMTPException, SMTPResponseException, SMTPServerDisconnected
 
 from millrace.apps.messaging.jobs import EmailJob, Letter
-from millrace.apps.messaging.providers.contract import Away, Failed, Handed
+from millrace.apps.messaging.providers.contract import Away, Failed, Handed, Refused
 from millrace.apps.messaging.providers.mime import message_id_of, sender_of, write_email
 from millrace.apps.messaging.providers.scrub import without_addresses, without_recipient
-from millrace.apps.messaging.providers.smtp_connections import Progress, SmtpConnections
+from millrace.apps.messaging.providers.smtp_connections import NoTurn, Progress, SmtpConnections
 from millrace.apps.messaging.providers.smtp_replies import read_reply, reason_of
 from millrace.apps.messaging.providers.verdicts import error_of
 from millrace.apps.messaging.settings import SmtpSettings
 from millrace.clock import Clock
 
 PROVIDER = "smtp"
-FULL_SECONDS = 1.0
+AGAIN_SECONDS = 1.0  # after which a message asks again that found no connection free
+TURN_SHARE = 0.5  # of an attempt's time may go by in waiting, so that a turn that comes late is still of use
 
 
 class SmtpProvider:
@@ -42,7 +43,7 @@ class SmtpProvider:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._mail_from, self._clock, self._seconds = mail_from, clock, seconds
-        self._connections = SmtpConnections(settings, tls)
+        self._connections = SmtpConnections(settings, tls, turn_seconds=seconds * TURN_SHARE)
 
     async def send(self, account_id: str, letter: Letter) -> Handed:
         """Hand an e-mail over; see `Provider`."""
@@ -53,6 +54,8 @@ class SmtpProvider:
         try:
             async with asyncio.timeout(self._seconds), self._connections.one(progress) as connection:
                 said = await self._transact(connection, progress, letter.recipient, content)
+        except NoTurn:
+            raise Away(PROVIDER, AGAIN_SECONDS) from None
         except (SMTPException, OSError) as error:
             raise self._error(progress, error, letter) from None
         provider_id = message_id_of(account_id, letter, self._mail_from)
@@ -70,10 +73,8 @@ class SmtpProvider:
         progress.step = "data"
         return (await connection.data(content)).message
 
-    def _error(self, progress: Progress, error: Exception, letter: EmailJob) -> Exception:
+    def _error(self, progress: Progress, error: Exception, letter: EmailJob) -> Failed | Refused:
         step = progress.step
-        if step is None:  # its turn did not come: other messages hold all connections
-            return Away(PROVIDER, FULL_SECONDS)
         if isinstance(error, SMTPResponseException) and error.code > 0:
             verdict = read_reply(step, error.code, error.message)
             return error_of(PROVIDER, verdict, reason_of(step, error.code, error.message, letter))

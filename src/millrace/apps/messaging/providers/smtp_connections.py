@@ -20,16 +20,26 @@ TLS_PORT = 465
 
 
 class Progress(msgspec.Struct):
-    """How far an attempt has come; None while it waits for its turn."""
+    """How far an attempt has come."""
 
-    step: Step | None = None
+    step: Step = "connection"
+
+
+class NoTurn(Exception):
+    """All connections were in use for too long."""
 
 
 class SmtpConnections:
-    """At most 10 connections to one server, of which idle ones are closed after 30 s."""
+    """At most 10 connections to one server, of which idle ones are closed after 30 s.
 
-    def __init__(self, settings: SmtpSettings, tls: ssl.SSLContext | None = None) -> None:
-        self._settings, self._tls = settings, tls
+    Args:
+        settings: Which server.
+        tls: Whose certificates are trusted; None trusts what the system trusts.
+        turn_seconds: For how long an attempt waits until one of the connections is free.
+    """
+
+    def __init__(self, settings: SmtpSettings, tls: ssl.SSLContext | None, *, turn_seconds: float) -> None:
+        self._settings, self._tls, self._turn_seconds = settings, tls, turn_seconds
         self._turns = asyncio.Semaphore(CONNECTIONS)
         self._idle: dict[SMTP, asyncio.TimerHandle] = {}
         self._is_closed = False
@@ -39,9 +49,11 @@ class SmtpConnections:
         """Lend a connection on which nothing was begun; `progress` is told how far it has come.
 
         After a reply it goes back, whatever the reply was; after anything else nobody knows what it would say next.
+
+        Raises:
+            NoTurn: none was free in time.
         """
-        async with self._turns:
-            progress.step = "connection"
+        async with self._turn():
             connection = await self._idle_one() or await self._open(progress)
             try:
                 yield connection
@@ -52,6 +64,18 @@ class SmtpConnections:
                 connection.close()
                 raise
             self._give_back(connection)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._turn_seconds):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise NoTurn from None
+        try:
+            yield
+        finally:
+            self._turns.release()
 
     async def aclose(self) -> None:
         """Take leave on the idle connections, and close those in use when they come back."""

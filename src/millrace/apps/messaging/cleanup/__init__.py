@@ -1,0 +1,1 @@
+"""What is too old: archived with a checksum, then removed, and put back on demand."""

@@ -1,0 +1,16 @@
+-- name: history_of_ids
+select message_id, number, at_ms, status, attempt, reason, provider, actor
+from message_history
+where account_id = :account_id and message_id = any(:ids::text[])
+order by message_id, number
+
+-- name: delete_outbound
+-- What somebody has touched since it was archived stays.
+delete from outbound_messages
+where
+    account_id = :account_id and id = any(:ids::text[]) and updated_at_ms < :older_than_ms
+    and status in ('rejected', 'cancelled', 'sent', 'stored', 'delivered', 'undelivered', 'failed', 'done')
+returning id
+
+-- name: delete_history
+delete from message_history where account_id = :account_id and message_id = any(:ids::text[])
