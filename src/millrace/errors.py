@@ -23,6 +23,7 @@
     ├── NotFound
     │   ├── RouteNotFound · QueueNotFound · ConsumerNotFound · SubscriptionNotFound · KeyNotFound · ObjectNotFound ·
     │   │   SecretNotFound · CronNotFound · WorkflowNotFound · AlertNotFound
+    ├── Gone                          it was here, and was removed after its time
     ├── MethodNotAllowed
     ├── Conflict
     │   ├── QueueNameTaken · ConsumerExists · DeliveryPaused · KeyExists · KeyFromEnvironment ·
@@ -192,6 +193,12 @@ class WorkflowNotFound(NotFound):
 
 class AlertNotFound(NotFound):
     """List the alert rules of the account."""
+
+
+class Gone(MillraceError):
+    """Make it again, or ask earlier: it was here, and was removed after its time."""
+
+    code = "GONE"
 
 
 class MethodNotAllowed(MillraceError):

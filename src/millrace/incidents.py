@@ -1,6 +1,6 @@
 """Which events of telemetry are failures that somebody must hear of, and what a report of one says.
 
-A report names the job, the queue and what went before; it holds no body, no recipient and no secret.
+A report names the job, the queue and what went before; it holds no body, no address and no secret.
 """
 
 from collections.abc import Mapping, Sequence

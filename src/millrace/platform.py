@@ -59,8 +59,8 @@ class Cron(msgspec.Struct, frozen=True, kw_only=True):
 class App(msgspec.Struct, frozen=True, kw_only=True):
     """A program for Millrace: its queues, its handlers by queue name, its workflows by name, its routes, its pages.
 
-    `admissions` are an application's own ways of letting callers in, by the first segment of the path. Alert rules may
-    ask for the `failure_rates` of its queues, and for its ways of telling somebody, by their names: `notices`.
+    `admissions` are an application's own ways of letting callers in, by the first segment of the path; a tenant's keys
+    get to these paths, and no others. `signed` let in callers without a key, by a signature in the URL. Alert rules may ask for the `failure_rates` of its queues, and for its ways of telling somebody, by their names: `notices`.
     """
 
     handlers: Mapping[str, Handler] = {}
@@ -69,8 +69,10 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
     routes: tuple[Route, ...] = ()
     sockets: tuple[Socket, ...] = ()
     admissions: Mapping[str, Admit] = {}
+    signed: tuple[Admit, ...] = ()
     crons: tuple[Cron, ...] = ()
     views: tuple[View, ...] = ()
+    sweeps: tuple[Callable[["Platform", str], Awaitable[None]], ...] = ()  # once a minute for each account, by one server
     close: Callable[[], Awaitable[None]] | None = None  # called when the server has stopped
     pages: tuple[Page, ...] = ()
     failure_rates: Mapping[str, FailureRate] = {}

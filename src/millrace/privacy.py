@@ -15,13 +15,13 @@ MASKS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\beyJ[\w-]+\.[\w-]+(\.[\w-]*)?"), "(secret)"),
     (
         re.compile(
-            r"\b(\w{0,30}(?:password|passwd|secret|token|api[_-]?key|signature|authorization))"
+            r"\b(\w{0,30}(?:password|passwd|pwd|secret|token|api[_-]?key|signature|authorization))"
             r"([\"']?\s{0,5}[=:]\s{0,5})(?!\(secret\)|(?:Bearer|Basic) )(\"[^\"]*\"|'[^']*'|[^\s&]+)",
             re.IGNORECASE,
         ),
         r"\1\2(secret)",
     ),
-    (re.compile(r"\"[^\"\s@]{1,64}\"@[\w.-]+|[\w.!#$%&'*+/=?^`{|}~-]{1,64}(?:@|%40)[\w.\[\]:-]+"), "(address)"),
+    (re.compile(r"\"[^\"\r\n@]{1,64}\"@[\w.-]+|[\w.!#$%&'*+/=?^`{|}~-]{1,64}(?:@|%40)[\w.\[\]:-]+"), "(address)"),
     (re.compile(r"(?<![\w.+-])(?:\+|%2B|00)\d[\d ().\u2010-\u2013/-]{5,24}\d(?!\w)", re.IGNORECASE), "(number)"),
     (re.compile(r"(?<![\w.-])\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4}(?![\w-])"), "(number)"),
     (re.compile(r"(?<![\w.-])0\d{2,4}[ /-]\d{5,9}(?![\w-])"), "(number)"),

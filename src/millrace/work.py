@@ -18,7 +18,7 @@ from millrace.message import Lease, Message, Outgoing
 from millrace.placing import Placed, places_of
 from millrace.reporting import tell_cleared, tell_count, tell_sent, tell_settled
 from millrace.settlement import Outcome, Settlement
-from millrace.sql import audit, cleaning, messages, pruning, queues, sending, settling
+from millrace.sql import audit, cleaning, messages, pruning, queues, redriving, sending, settling
 from millrace.sql.sending import Sending
 from millrace.sql.transaction import Bindings, Row, Transaction
 from millrace.stamping import stamp
@@ -94,6 +94,19 @@ class Work:
     def cancel(self, queue_id: str, places: Sequence[Placed]) -> list[bool]:
         """Remove messages that are scheduled for later, and say which were."""
         return cleaning.cancel(self.tx, queue_id, [(place.key, place.id) for place in places], self.now_ms)
+
+    def take_back(self, queue_id: str, places: Sequence[Placed]) -> list[bool]:
+        """Remove messages that nobody has received yet, scheduled or due, and say which were."""
+        return cleaning.take_back(self.tx, queue_id, [(place.key, place.id) for place in places], self.now_ms)
+
+    def redrive(self, dead_letters_id: str, place: Placed) -> bool:
+        """Move a buried message back to the queue that it was sent to, and say whether it was there.
+
+        `place` is the one that the send gave, or a later one.
+        """
+        is_moved = redriving.redrive_one(self.tx, dead_letters_id, (place.key, place.id), self.now_ms)
+        tell_count(self._tell, queues.load(self.tx, dead_letters_id).queue, "message.redriven", int(is_moved))
+        return is_moved
 
     def reschedule(self, queue_id: str, place: Placed, at_ms: int) -> bool:
         """Move a message that is scheduled for later to another time, and say whether it was."""

@@ -42,7 +42,7 @@ class Changing:
 
         Raises:
             InvalidRequest, InvalidQueueName, OutboundRefused: the field that the message names is wrong.
-            Conflict: the account has one of that name, or 100.
+            Conflict: the account has one of that name, or 100, or somebody else has made a queue `alert-notices`.
         """
         rule = make_rule(id=new_id(), account_id=account_id, created_at_ms=self._clock(), given=given, before=None)
         await self._check(rule)

@@ -11,17 +11,20 @@ from millrace.alerting.rules import WEBHOOK, Rule, Target
 from millrace.audit import entry_of
 from millrace.clock import iso_milliseconds
 from millrace.consumer import make_consumer
+from millrace.errors import Conflict
 from millrace.ids import new_id
 from millrace.message import Outgoing
 from millrace.queue import Queue, QueueSettings
 from millrace.sql import queues
+from millrace.sql.transaction import Transaction
 from millrace.work import Work
 
 QUEUE, DEAD_LETTERS = "alert-notices", "alert-notices-dlq"
+OWNER = "alerts"
 CONSUMER: Mapping[str, Any] = {
     "type": "worker",
-    "script_name": "alerts",
-    "applied_by": "alerts",  # no wrangler file of another name takes it for its own
+    "script_name": OWNER,
+    "applied_by": OWNER,  # no wrangler file of another name takes it for its own
     "dead_letter_queue": DEAD_LETTERS,
     "settings": {
         "max_wait_time_ms": 0,
@@ -74,7 +77,8 @@ def tell(work: Work, rule: Rule, notice: Notice, ways: Mapping[str, Tell]) -> No
     """Send a notice to all whom the rule names; a way that nobody offers any more is passed over.
 
     Raises:
-        BacklogFull: the queue of notices has reached its own limit; or what a way raises.
+        BacklogFull: the queue of notices has reached its own limit.
+        Conflict: as for `ensure_queue`; or what a way raises.
     """
     webhooks = [one for one in rule.notify if one.way == WEBHOOK]
     if webhooks:
@@ -92,15 +96,36 @@ def digest_of(webhook: Target) -> str:
 
 
 def ensure_queue(work: Work, account_id: str) -> Queue:
-    """Give the account's queue of notices; it is made when it is missing, and so is its dead-letter queue."""
+    """Give the account's queue of notices; it is made when it is missing, and so is its dead-letter queue.
+
+    Raises:
+        Conflict: somebody else has made a queue of that name.
+    """
     found = queues.named(work.tx, account_id, QUEUE)
     if found is not None:
-        return found
+        return _ours(found)
     if queues.named(work.tx, account_id, DEAD_LETTERS) is None:
         _create(work, _queue(work, account_id, DEAD_LETTERS, QueueSettings(message_retention_period=None)))
     queue = _queue(work, account_id, QUEUE, QueueSettings())
     consumer = make_consumer(id=new_id(), queue_name=QUEUE, now_ms=work.now_ms, **CONSUMER)
     return _create(work, msgspec.structs.replace(queue, consumer=consumer))
+
+
+def accounts_told(tx: Transaction) -> list[str]:
+    """Give the accounts that have a queue of notices; one of that name that somebody else has made is none."""
+    return [queue.account_id for queue in queues.called(tx, QUEUE) if _is_ours(queue)]
+
+
+def _ours(queue: Queue) -> Queue:
+    if _is_ours(queue):
+        return queue
+    raise Conflict(
+        f"the queue {QUEUE!r} is not the one that alert rules make for their notices; give it another name, or delete it"
+    )
+
+
+def _is_ours(queue: Queue) -> bool:
+    return queue.consumer is not None and queue.consumer.applied_by == OWNER
 
 
 def _queue(work: Work, account_id: str, name: str, settings: QueueSettings) -> Queue:

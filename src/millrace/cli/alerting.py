@@ -5,7 +5,7 @@ from typing import Any
 
 from millrace.alerting.changing import Changing
 from millrace.alerting.measuring import FailureRate
-from millrace.alerting.notices import QUEUE, Tell
+from millrace.alerting.notices import QUEUE, Tell, accounts_told
 from millrace.alerting.watching import Watch
 from millrace.alerting.webhooks import Webhooks
 from millrace.clock import wall_ms
@@ -48,8 +48,7 @@ class NoticeConsumers:
         generation = self._platform.catalog.generation
         if generation == self._seen:
             return
-        rows = await self._platform.store.read(lambda tx: tx.fetch("accounts_with_queue", {"name": QUEUE}))
-        for (account_id,) in rows:
+        for account_id in await self._platform.store.read(accounts_told):
             if account_id not in self._running:
                 self._runner.add(self._make(account_id, QUEUE, as_call(self._webhooks(account_id).handler()), None))
                 self._running.add(account_id)

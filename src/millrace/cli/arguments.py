@@ -26,25 +26,12 @@ def make_parser(program: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"millrace {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    _add_serve(commands)
-    _add_dev(commands)
-    _add_consume(commands)
-    add_queues(commands)
-    add_queue_commands(commands)
-    add_messaging(commands)
-    _add_keys(commands)
-    add_agent(commands)
-    add_upload(commands)
-    add_bridge(commands)
-    add_crons(commands)
-    add_alerts(commands)
-    add_secret(commands)
-    add_audit(commands)
-    add_d1(commands)
-    add_db(commands)
-    add_doctor(commands)
-    add_tail(commands)
-    add_bench(commands)
+    for add in (
+        *(_add_serve, _add_dev, _add_consume, add_queues, add_queue_commands, add_messaging, _add_keys),
+        *(add_agent, add_upload, add_bridge, add_crons, add_alerts, add_secret, add_audit, add_d1),
+        *(add_db, add_doctor, add_tail, add_bench),
+    ):
+        add(commands)
     return parser
 
 
@@ -81,11 +68,7 @@ def _add_serving(serve: argparse.ArgumentParser, *, reloads: bool) -> None:
         choices=("all", "api", "consumer"),
         help="answer HTTP, run handlers, or both (MILLRACE_ROLE, all)",
     )
-    serve.add_argument(
-        "--config", metavar="FILE", help="wrangler.toml, .json or .jsonc (looked for from here upwards; '' for none)"
-    )
-    serve.add_argument("--env", dest="environment", metavar="NAME", help="named environment of the file")
-    serve.add_argument("--dry-run", action="store_true", help="print what the file would change, and end")
+    _add_file(serve)
     serve.add_argument("--app", metavar="MODULE:NAME", help="handlers to run: package.module:name or path.py:name")
     _add_handler_seconds(serve)
     serve.add_argument(
@@ -95,6 +78,14 @@ def _add_serving(serve: argparse.ArgumentParser, *, reloads: bool) -> None:
         help="restart when a Python or wrangler file changes (development)",
     )
     serve.add_argument("--show-key", action="store_true", help="print ADMIN_TOKEN in the example line (development)")
+
+
+def _add_file(serve: argparse.ArgumentParser) -> None:
+    serve.add_argument(
+        "--config", metavar="FILE", help="wrangler.toml, .json or .jsonc (looked for from here upwards; '' for none)"
+    )
+    serve.add_argument("--env", dest="environment", metavar="NAME", help="named environment of the file")
+    serve.add_argument("--dry-run", action="store_true", help="print what the file would change, and end")
 
 
 def _add_handler_seconds(parser: argparse.ArgumentParser) -> None:

@@ -144,6 +144,7 @@ class House:
             keyless,
             sockets=[socket for application in applications for socket in application.sockets],
             admissions={**admissions, "dashboard": sessions.admit},
+            signed=[admit for application in applications for admit in application.signed],
         )
 
     def _routes(self, applications: Sequence[App]) -> list[Route]:

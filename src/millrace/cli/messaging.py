@@ -50,6 +50,11 @@ def reschedule(arguments: argparse.Namespace) -> int:
     return _act(arguments, "reschedule", given(sendAt=at), f"sent at {at}")
 
 
+def redrive(arguments: argparse.Namespace) -> int:
+    """Have a message that failed tried again."""
+    return _act(arguments, "redrive", {}, "queued again")
+
+
 def list_messages(arguments: argparse.Namespace) -> int:
     """List messages, the newest first."""
     wanted = {"status": arguments.status, "type": arguments.type, "q": arguments.search, "before": arguments.before}

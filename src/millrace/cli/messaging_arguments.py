@@ -9,7 +9,7 @@ PRIORITIES = ("high", "normal", "low")
 KINDS = ("email_send", "sms_send")
 TARGETS = ("audit_logs", "message_queue", "temp_files")
 FORMATS = ("csv", "json", "parquet")
-LISTED, LISTED_MAX = 50, 1_000
+LISTED, LISTED_MAX = 50, 200
 A_TIME = "a time with its offset, such as 2026-12-24T18:00:00+01:00"
 A_DAY = "a date, such as 2026-01-31, or a time with its offset"
 
@@ -74,6 +74,7 @@ def _add_review(verbs: Commands) -> None:
     _add_one(verbs, "cancel", "take back a message whose time has not come")
     reschedule = _add_one(verbs, "reschedule", "give a message another time")
     reschedule.add_argument("--at", metavar="TIME", required=True, help=A_TIME)
+    _add_one(verbs, "redrive", "have a message that failed tried again")
 
 
 def _add_views(verbs: Commands) -> None:
@@ -85,7 +86,8 @@ def _add_views(verbs: Commands) -> None:
     listing.add_argument("--before", metavar="CURSOR", help="go on where the list before ended")
     _add_one(verbs, "show", "show a message")
     _add_one(verbs, "history", "show what became of a message so far")
-    _add_one(verbs, "watch", "show what becomes of a message, until Ctrl-C", "messaging_streams:watch")
+    watch = _add_one(verbs, "watch", "show what becomes of a message until it has ended", "messaging_streams:watch")
+    watch.add_argument("--follow", action="store_true", help="go on until Ctrl-C: its provider may report later")
     failures = add_verb(verbs, "failures", "messaging:failures", "show which failures there are, and how often")
     add_number(failures, "--hours", 1, 744, "of how many hours (24)", default=24)
 

@@ -10,6 +10,7 @@ from millrace.client.wire import given, quoted
 from millrace.ids import new_id
 
 RESTORE_SECONDS = 900
+EXPORT_HEADS = ("id", "status", "format", "progress", "rows", "bytes", "made", "kept until")
 ARCHIVE_HEADS = ("id", "target", "rows", "bytes", "older than", "made", "restored")
 
 
@@ -45,7 +46,7 @@ def exports(arguments: argparse.Namespace) -> int:
     elif not found["exports"]:
         print_lines("no exports")
     else:
-        _print_rows(found["exports"])
+        print_table(EXPORT_HEADS, [_export_row(one) for one in found["exports"]])
     return 0
 
 
@@ -81,9 +82,11 @@ def _path_of(export_id: str) -> str:
     return f"/api/exports/{quoted(export_id)}"
 
 
-def _print_rows(found: list[dict[str, Any]]) -> None:
-    heads = list(found[0])
-    print_table(heads, [[shortened(one[head]) if one[head] is not None else "-" for head in heads] for one in found])
+def _export_row(found: dict[str, Any]) -> tuple[str, ...]:
+    percentage = found["progress"]["percentage"]
+    numbers = ["-" if found[name] is None else str(found[name]) for name in ("rows", "bytes")]
+    words = (found["status"], found["format"], "-" if percentage is None else f"{percentage}%", *numbers)
+    return shortened(found["exportId"]), *words, *_times(found, "createdAt", "expiresAt")
 
 
 def _archive_row(archive: dict[str, Any]) -> tuple[str, ...]:

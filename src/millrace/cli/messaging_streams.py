@@ -12,6 +12,7 @@ import msgspec
 
 from millrace.cli.clients import report
 from millrace.cli.messaging import change_row, path_of
+from millrace.cli.messaging_trial import BAD, GOOD
 from millrace.cli.printing import counted, print_lines
 from millrace.cli.tail import SILENT_SECONDS, read_events
 from millrace.client.address import CONNECT_SECONDS, connection_settings, root_of, server_of
@@ -21,16 +22,21 @@ from millrace.client.wire import quoted
 from millrace.errors import ConfigurationError, ServerUnreachable
 from millrace.ids import new_id
 
+ENDED = (*GOOD, *BAD)
+
 
 def watch(arguments: argparse.Namespace) -> int:
-    """Print each change of a message, until the server has no more to tell or until Ctrl-C."""
+    """Print each change of a message until it has ended; with --follow also what a provider reports afterwards."""
     with _opened(arguments, path_of(arguments.id, "/events")) as chunks:
         for event in read_events(chunks):
+            change = msgspec.json.decode(event.data)
             if arguments.json:
                 sys.stdout.buffer.write(event.data.encode() + b"\n")
             else:
-                print_lines("  ".join(change_row(msgspec.json.decode(event.data))).rstrip())
+                print_lines("  ".join(change_row(change)).rstrip())
             sys.stdout.flush()
+            if change["status"] in ENDED and not arguments.follow:
+                break
     return 0
 
 

@@ -127,10 +127,7 @@ async def serve(settings: Settings, place: Place, file: WranglerFile | None, *, 
             _check_integrity(place.file, telemetry, stack)
         house = await _open_house(settings, place, telemetry, stack)
         settings = with_secrets(settings, await house.secrets.of(settings.account_id))
-        applications = [application.make(house.platform, settings) for application in APPLICATIONS]
-        for application in applications:
-            if application.close is not None:
-                stack.push_async_callback(application.close)
+        applications = _make_applications(house, settings, stack)
         needs = [need for application in applications for need in application.queues]
         await check_handlers(house.catalog, settings.account_id, program.handlers, file, os.environ, needs)
         furniture = await furnish(house, settings, file, program, applications, stack)
@@ -197,6 +194,14 @@ async def _open_house(settings: Settings, place: Place, telemetry: Telemetry, st
         )
         telemetry.emit("configuration.warning", warning=warning)
     return house
+
+
+def _make_applications(house: House, settings: Settings, stack: AsyncExitStack) -> list[App]:
+    applications = [application.make(house.platform, settings) for application in APPLICATIONS]
+    for application in applications:
+        if application.close is not None:
+            stack.push_async_callback(application.close)
+    return applications
 
 
 async def _chain_the_last(store: Store) -> None:

@@ -8,7 +8,7 @@ from millrace.cli.alerting import NoticeConsumers, watching_step
 from millrace.cli.first_keys import AdminToken
 from millrace.cli.house import House
 from millrace.config import Settings
-from millrace.platform import App
+from millrace.platform import App, Platform
 from millrace.runtime.consumer import QueueConsumer
 from millrace.runtime.leader import Leader
 from millrace.runtime.pushing import Pushing
@@ -42,7 +42,18 @@ def background_steps(
         (ALERT_SECONDS, by_one(watching_step(house.platform, applications))),
         (FORGET_SECONDS, by_one(partial(forget_workflows, house.platform))),
         (FORGET_SECONDS, by_one(house.forget_ended)),
+        *((FORGET_SECONDS, by_one(_sweeping(house, sweep))) for one in applications for sweep in one.sweeps),
     ]
+
+
+def _sweeping(house: House, sweep: Callable[[Platform, str], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+    """Give the step that has an application put right what its accounts have."""
+
+    async def run() -> None:
+        for account_id in house.keys.accounts():
+            await sweep(house.platform, account_id)
+
+    return run
 
 
 def _noticing(house: House, settings: Settings, runner: Runner, newcomers: Newcomers) -> Callable[[], Awaitable[None]]:

@@ -18,6 +18,7 @@ BY_STATUS: dict[int, type[MillraceError]] = {
     405: errors.PullNotEnabled,  # no other method of the client meets with it; the live service gives it code 0
     408: errors.RequestTimedOut,
     409: errors.Conflict,
+    410: errors.Gone,
     413: errors.TooLarge,
     429: errors.Overloaded,
     503: errors.StoreUnavailable,

@@ -31,7 +31,8 @@ ASK_ANOTHER = "this server answers health and metrics only; ask one of the role 
 class Door:
     """An ASGI application over a route table.
 
-    Open routes answer without a key. `admissions` let callers in, by the first segment of the path, beside the keys.
+    Open routes answer without a key. `admissions` let callers in, by the first segment of the path, beside the keys;
+    `signed` let in callers without a key, wherever a signature in the URL leads.
     `keyless`, for development, is whom callers of this machine without a key stand for. A door that is not whole sends
     callers to other servers.
     """
@@ -45,6 +46,7 @@ class Door:
         *,
         sockets: Iterable[Socket] = (),
         admissions: Mapping[str, Admit] | None = None,
+        signed: Iterable[Admit] = (),
         is_whole: bool = True,
     ) -> None:
         self._desk = desk
@@ -53,6 +55,7 @@ class Door:
         self._sockets = RouteTable([_route_of(socket) for socket in sockets])
         self._holds = {socket.path: socket.hold for socket in sockets}
         self._admissions = admissions or {}
+        self._signed = [*signed]
         self._keyless = keyless
         self._closing = asyncio.Event()
 
@@ -137,8 +140,7 @@ class Door:
     def _authenticate(self, authorization: bytes | None, scope: Any, path: str) -> Key:
         is_bearer = authorization is not None and authorization[: len(BEARER)].lower() == BEARER
         bearer = authorization[len(BEARER) :] if authorization is not None and is_bearer else None
-        admit = self._admissions.get(_first_word(path)) if self._admissions else None
-        if admit is not None:
+        for admit in self._ways_in(path, has_key=authorization is not None):
             cookie = dict(scope["headers"]).get(b"cookie", b"")
             key = admit(Caller(scope["method"], path, scope["query_string"], bearer, cookie))
             if key is not None:
@@ -148,6 +150,10 @@ class Door:
         if bearer is None:
             raise Unauthenticated("Authentication error")
         return self._desk.keys.authenticate(bearer)
+
+    def _ways_in(self, path: str, *, has_key: bool) -> list[Admit]:
+        admit = self._admissions.get(_first_word(path)) if self._admissions else None
+        return [*([] if admit is None else [admit]), *([] if has_key else self._signed)]
 
     def _explain(self, error: Exception, path: str, head: Head) -> tuple[Answer, list[tuple[bytes, bytes]]]:
         reply = reply_to(error)

@@ -43,6 +43,7 @@ TABLE: dict[type[Exception], Reply] = {
     errors.QueueNotFound: Reply(404, 11000),
     errors.ConsumerNotFound: Reply(404, 11005),
     errors.SubscriptionNotFound: Reply(404, 11006),
+    errors.Gone: Reply(410, 7003),
     errors.MethodNotAllowed: Reply(405, 7003),
     errors.Conflict: Reply(409, 10026),
     errors.QueueNameTaken: Reply(409, 11009),

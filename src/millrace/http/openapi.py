@@ -35,6 +35,7 @@ WORDS = {
     405: "Not for this method or kind of queue",
     408: "The body did not arrive in time",
     409: "Something is in the way",
+    410: "It was there once",
     413: "Too large",
     415: "A Content-Encoding was used",
     429: "The queue is full, or the caller asks too often",
@@ -50,9 +51,7 @@ def describe(routes: Iterable[Route], version: str, account_id: str) -> dict[str
     taken: Counter[str] = Counter()
     for route in routes:
         operation = _operation(route, schemas, account_id)
-        taken[operation["operationId"]] += 1
-        if taken[operation["operationId"]] > 1:  # one function may serve several routes
-            operation["operationId"] += f"_{taken[operation['operationId']]}"
+        operation["operationId"] = _id_of_its_own(operation["operationId"], taken)
         paths.setdefault(route.path, {})[route.method.lower()] = operation
     return {
         "openapi": "3.1.0",
@@ -69,6 +68,12 @@ def describe(routes: Iterable[Route], version: str, account_id: str) -> dict[str
             "schemas": {**schemas["components"], "Failure": FAILURE, "Refusal": REFUSAL},
         },
     }
+
+
+def _id_of_its_own(name: str, taken: Counter[str]) -> str:
+    """Number the later ones: one function may serve several routes."""
+    taken[name] += 1
+    return name if taken[name] == 1 else f"{name}_{taken[name]}"
 
 
 def route(routes: Iterable[Route], version: str) -> Route:

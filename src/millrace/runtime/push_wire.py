@@ -6,7 +6,6 @@ name is done; an answer that cannot be understood settles nothing.
 
 import base64
 from collections.abc import Collection, Iterable
-from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 import msgspec
@@ -19,7 +18,6 @@ from millrace.resources.answer import Answer
 from millrace.settlement import Ack, Outcome, Reject, Retry
 
 RETRY_AFTER_STATUSES = (429, 503)
-RETRY_AFTER_SECONDS = (1.0, 3_600.0)  # 0 would be no pause at all, and a mistaken day would stop a queue for a day
 REJECTED = "rejected by the push URL"
 WHAT_TO_DO = {
     "3": "a redirect is never followed, so set the URL it leads to",
@@ -106,7 +104,7 @@ def read_answer(answer: Answer, ids: Collection[str], now_ms: int) -> list[Outco
         PushFailed: the status is not 2xx, or the answer cannot be understood; no outcome in it counts.
     """
     if not 200 <= answer.status < 300:
-        seconds = _retry_after_seconds(answer, now_ms) if answer.status in RETRY_AFTER_STATUSES else None
+        seconds = answer.retry_after_seconds(now_ms) if answer.status in RETRY_AFTER_STATUSES else None
         what = WHAT_TO_DO.get(str(answer.status)[0], "expected 2xx")
         raise PushFailed(
             f"the push URL answered {answer.status}: {what}", status=answer.status, retry_after_seconds=seconds
@@ -185,14 +183,3 @@ def _by_id(named: Iterable[tuple[str, Outcome]], ids: Collection[str]) -> dict[s
             raise InvalidInput(f"message {message_id[:40]!r} is {what}")
         by_id[message_id] = outcome
     return by_id
-
-
-def _retry_after_seconds(answer: Answer, now_ms: int) -> float | None:
-    """Read Retry-After, seconds or a date; None where there is none that can be read."""
-    text = answer.headers.get("retry-after", "").strip()
-    try:
-        seconds = int(text) if text.isdigit() else parsedate_to_datetime(text).timestamp() - now_ms / 1000
-    except (ValueError, OverflowError):
-        return None
-    low, high = RETRY_AFTER_SECONDS
-    return min(high, max(low, seconds))

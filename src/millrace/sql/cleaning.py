@@ -6,12 +6,14 @@ from typing import NamedTuple
 from millrace import limits
 from millrace.audit import Entry, following, shown_ids
 from millrace.sql import audit, queues
-from millrace.sql.lanes import keys_of_lane
+from millrace.sql.lanes import SEQUENCE_BITS, keys_of_lane
 from millrace.sql.ordering import free, hold_keys
 from millrace.sql.queues import QueueState, load
 from millrace.sql.settling import settle_lapsed
 from millrace.sql.transaction import Transaction
 from millrace.store import Cleared
+
+SINCE_EVER_MS = -1
 
 
 def bury_lapsed(tx: Transaction, now_ms: int) -> list[Cleared]:
@@ -100,6 +102,16 @@ def cancel(
 ) -> list[bool]:
     """Remove, by key and id, messages that are scheduled."""
     return _take_out(tx, queue_id, "cancel", [(*ref, now_ms) for ref in refs], now_ms, entry)
+
+
+def take_back(tx: Transaction, queue_id: str, refs: Sequence[tuple[int, str]], now_ms: int) -> list[bool]:
+    """Remove, by key and id, messages that nobody has received yet, whether their time has come or not.
+
+    A key may be that of another lane, from which a redrive brought the message.
+    """
+    first_key = load(tx, queue_id).first_key
+    wanted = [(first_key | key & SEQUENCE_BITS, message_id, SINCE_EVER_MS) for key, message_id in refs]
+    return _take_out(tx, queue_id, "cancel", wanted, now_ms, None)
 
 
 def reschedule(

@@ -2,6 +2,7 @@
 
 LANE_SHIFT = 43  # 2**20 lanes of queues, 2**43 messages: 280 years at 1,000 a second
 MAX_LANES = 1 << 20
+SEQUENCE_BITS = (1 << LANE_SHIFT) - 1
 
 
 def keys_of_lane(lane: int) -> tuple[int, int]:

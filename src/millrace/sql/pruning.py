@@ -72,7 +72,7 @@ def _row_of(noted: Noted) -> dict[str, Any]:
 
 def _check_fit(noted: Noted, pruned: Mapping[int, bytes], links: Mapping[int, bytes]) -> None:
     number, entry, chained = noted
-    before = GENESIS if number == 1 else links.get(number - 1, b"")
+    before = GENESIS if number == 1 else links.get(number - 1) or b""
     if chained is None or not chained == pruned.get(number) == next_hash(before, number, entry):
         raise InvalidInput(
             f"entry {number} of the audit trail is not as it was pruned; restore it from another archive"

@@ -172,6 +172,11 @@ def named(tx: Transaction, account_id: str, name: str) -> Queue | None:
     return _decode(row[0]) if row else None
 
 
+def called(tx: Transaction, name: str) -> list[Queue]:
+    """Give all accounts' queues of that name."""
+    return [_decode(row[0]) for row in tx.fetch("queues_called", (name,))]
+
+
 def pushed(tx: Transaction) -> list[Queue]:
     """Give all accounts' queues that are pushed to a URL."""
     return [_decode(row[0]) for row in tx.fetch("pushed_queues", ())]

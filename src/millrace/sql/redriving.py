@@ -2,8 +2,9 @@
 
 from millrace import limits
 from millrace.audit import Entry, following
-from millrace.redriving import DeadLetter, RedriveFilter
+from millrace.redriving import ALL, DeadLetter, RedriveFilter
 from millrace.sql import audit, queues
+from millrace.sql.lanes import SEQUENCE_BITS
 from millrace.sql.ordering import hold_keys
 from millrace.sql.queues import QueueState, load
 from millrace.sql.settling import Move, move
@@ -35,6 +36,27 @@ def redrive(
         audit.note(tx, following(entry, f"queue {state.queue.name}", {"messages": len(chosen)}))
     is_over = len(rows) < limits.ROWS_PER_TRANSACTION or len(chosen) == wanted.limit
     return len(chosen), None if is_over else rows[-1][0]
+
+
+def redrive_one(tx: Transaction, queue_id: str, ref: tuple[int, str], now_ms: int) -> bool:
+    """Move one dead letter back to where it came from, and say whether it was there and nobody holds it.
+
+    Its key may be that of the place where it lay before: of the numbers of a message only the lane changes.
+    """
+    state = load(tx, queue_id)
+    hold_keys(tx, state)
+    key, message_id = ref
+    row = tx.fetch_one("buried_one", (state.first_key | key & SEQUENCE_BITS, message_id))
+    if row is None:
+        return False
+    origins = _origins(tx, [row])
+    if not _is_wanted(row, origins, ALL, now_ms):
+        return False
+    origin = origins[row[1]]
+    move(tx, state, origin, row[0], row[2], Move(now_ms, now_ms, redrives=1))
+    for each in (origin, state):
+        each.save(tx)
+    return True
 
 
 def _origins(tx: Transaction, rows: list[Row]) -> dict[str, QueueState]:

@@ -8,8 +8,9 @@ import msgspec
 from millrace.apps.messaging import rows
 from millrace.apps.messaging.ends import End
 from millrace.apps.messaging.jobs import Job
-from millrace.apps.messaging.queueing import CORRELATION, By, Rules, insert, queue_id_of
+from millrace.apps.messaging.queueing import CORRELATION, By, Rules, insert
 from millrace.apps.messaging.queues import QUEUE, STATUS_QUEUE
+from millrace.apps.messaging.reports import apply_kept
 from millrace.apps.messaging.rows import DONE, Change, Row
 from millrace.apps.messaging.sealing import Kept, named
 from millrace.apps.messaging.shown import status_of
@@ -54,16 +55,20 @@ def begin(account_id: str, messages: Sequence[BatchMessage[Any]], rules: Rules, 
 def close(account_id: str, attempt: Attempt, end: End, rules: Rules, work: Work) -> Closed:
     """Settle a delivery, and write what became of the job.
 
-    A success is written even when the lease is lost by then: the provider has taken the message.
+    A success is written even when the lease is lost by then: the provider has taken the message. A failure is not
+    when another delivery has succeeded meanwhile.
     """
-    queue_id = queue_id_of(work, account_id)
     row = rows.of_ids(work, account_id, [attempt.id]).get(attempt.id)
-    settlement = work.settle_delivery(queue_id, attempt.message, _outcome(work, queue_id, attempt, end))
-    if row is None or attempt.end is not None:
+    is_its_own = row is not None and row.job_id == attempt.message.id
+    is_done = is_its_own and row is not None and row.status in DONE
+    settlement = _settle(work, account_id, attempt, End(outcome=Ack()) if is_done else end)
+    if row is None or not is_its_own or (attempt.end is not None and end.is_success):
         return Closed("done" if end.is_success else "failed", end.reason)
-    if settlement is None and not end.is_success:
+    if not end.is_success and (is_done or settlement is None):
         return Closed(None, end.reason)
     row = _move(work, account_id, row, end, settlement)
+    if end.is_success:
+        row = apply_kept(work, account_id, row, rules)
     tell_status(work, account_id, row)
     outcome = _word(row, end)
     trail = (
@@ -115,7 +120,7 @@ def tell_ended(
             attempts=message.attempts,
             error=type(end.error).__name__,
         )
-    if closed.outcome is not None and attempt.end is None:
+    if closed.outcome is not None and (attempt.end is None or not end.is_success):
         telemetry.emit(
             "job.ended",
             **about,
@@ -139,7 +144,7 @@ def _begin(work: Work, account_id: str, message: BatchMessage[Any], row: Row | N
         message_id = named(job, message.id)
         known = rows.of_ids(work, account_id, [message_id]).get(message_id)
         if known is not None:
-            return _repeat(message, known, rules.seals.hash(job))
+            return _repeat(message, known, rules.seals.is_hash_of(known.body_hash, job))
         row = _adopt(work, account_id, message, message_id, job, rules)
     begun = rows.move(work, account_id, row, "processing", attempts=row.attempts + 1)
     return Attempt(message, row.id, row.type, begun.attempts, job=job)
@@ -154,13 +159,16 @@ def _read(account_id: str, message: BatchMessage[Any], row: Row | None, rules: R
 def _refused(work: Work, account_id: str, message: BatchMessage[Any], row: Row | None, error: Exception) -> Attempt:
     """Bury what is no job; one that cannot be opened is tried again, for another server may have the master key."""
     outcome: Outcome = Reject(str(error)) if isinstance(error, InvalidInput) else Retry(reason=str(error))
-    message_id = message.id if row is None else row.id
-    return Attempt(message, message_id, "unknown", 1, end=End(outcome=outcome, reason=str(error)))
+    end = End(outcome=outcome, reason=str(error))
+    if row is None:
+        return Attempt(message, message.id, "unknown", message.failures + 1, end=end)
+    begun = rows.move(work, account_id, row, "processing", attempts=row.attempts + 1)
+    return Attempt(message, row.id, row.type, begun.attempts, end=end)
 
 
-def _repeat(message: BatchMessage[Any], known: Row, body_hash: bytes) -> Attempt:
+def _repeat(message: BatchMessage[Any], known: Row, is_same: bool) -> Attempt:  # noqa: FBT001
     """Drop a job that came a second time under its id; bury another one that came under it."""
-    if known.body_hash == body_hash:
+    if is_same:
         return Attempt(message, known.id, known.type, known.attempts, end=End(outcome=Ack()))
     reason = f"id {known.id[:64]!r} stands for another job"
     return Attempt(message, known.id, known.type, 1, end=End(outcome=Reject(reason), reason=reason))
@@ -170,6 +178,14 @@ def _adopt(work: Work, account_id: str, message: BatchMessage[Any], id: str, job
     """Write the row of a job that was sent into the queue past our door."""
     by = By(QUEUE_OWNER, message.headers.get(CORRELATION, ""))
     return insert(work, account_id, id, job, "queued", rules, by, Placed(message.id, message.lease.key))
+
+
+def _settle(work: Work, account_id: str, attempt: Attempt, end: End) -> Settlement | None:
+    """Settle the delivery; None when its lease no longer counts, or somebody has deleted the queue."""
+    queue = queues.named(work.tx, account_id, QUEUE)
+    if queue is None:
+        return None
+    return work.settle_delivery(queue.id, attempt.message, _outcome(work, queue.id, attempt, end))
 
 
 def _outcome(work: Work, queue_id: str, attempt: Attempt, end: End) -> Outcome:

@@ -14,9 +14,11 @@ from millrace.apps.messaging.queueing import Rules
 from millrace.batch import MessageBatch
 from millrace.errors import StoreUnavailable
 from millrace.platform import Platform
+from millrace.settlement import Postpone
 
 WRITE_SECONDS = 45.0  # less than a lease: what a provider has taken must be on disk before anybody else may try
 PAUSE_SECONDS = 0.25
+NOT_WRITTEN = Postpone(1)  # what is done is delivered again, to be written then
 
 
 class Doing(NamedTuple):
@@ -43,7 +45,10 @@ class Delivery:
         begun = await self._platform.write(partial(attempts.begin, account_id, batch.messages, self._rules))
         for attempt in begun:
             attempts.tell_begun(self._platform.telemetry, account_id, batch.queue, attempt)
-        await asyncio.gather(*(self._try(account_id, attempt) for attempt in begun))
+        tried = [self._try(account_id, attempt) for attempt in begun]
+        for error in await asyncio.gather(*tried, return_exceptions=True):  # all of them, whatever one of them raises
+            if isinstance(error, BaseException):
+                raise error
 
     async def _try(self, account_id: str, attempt: Attempt) -> None:
         began = monotonic()
@@ -53,6 +58,7 @@ class Delivery:
             self._unwritten[attempt.message.id] = end
         closed = await self._close(account_id, attempt, end)
         if closed is None:
+            attempt.message.note(NOT_WRITTEN if end.is_success else end.outcome)
             return
         self._unwritten.pop(attempt.message.id, None)
         duration_ms = (monotonic() - began) * 1000

@@ -53,7 +53,7 @@ def end_of(error: Exception) -> End:
         case PermanentError() | InvalidInput():
             return End(outcome=Reject(str(error)), reason=str(error))
         case RetryLater():
-            return End(outcome=Retry(error.delay_seconds), reason=str(error))
+            return End(outcome=Retry(error.delay_seconds, str(error)), reason=str(error))
         case StoreUnavailable():
             return End(outcome=Retry(reason="the store cannot be used"), reason="the store cannot be used")
         case MillraceError():

@@ -8,7 +8,7 @@ import msgspec
 from millrace.apps.messaging import rows
 from millrace.apps.messaging.queues import DEAD_LETTERS
 from millrace.apps.messaging.rows import DONE, FAILED, Row
-from millrace.apps.messaging.shown import status_word
+from millrace.apps.messaging.shown import SCHEDULED, status_word
 from millrace.clock import iso_milliseconds
 from millrace.sql import queues
 from millrace.work import Work
@@ -16,6 +16,7 @@ from millrace.work import Work
 RECENT = 20
 READ_FAILURES = 10_000
 HOUR_MS = 3_600_000
+UNKNOWN = "unknown"  # stands for no reason
 ACTIVE = ("queued", "processing", *DONE, *FAILED)  # what was ever queued and not cancelled
 
 
@@ -49,9 +50,10 @@ class QueueStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class FailureGroup(msgspec.Struct, frozen=True, kw_only=True):
-    """Failures of one type for one reason. `trend` counts them hour by hour, the last hour last."""
+    """Failures of one type and status for one reason. `trend` counts them hour by hour, the last hour last."""
 
     type: str
+    status: str
     reason: str
     count: int
     first: str
@@ -71,10 +73,9 @@ class Failures(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 def status_of_queue(work: Work, account_id: str, environment: Mapping[str, Any]) -> QueueStatus:
     """Count an account's jobs, and tell what happened last."""
-    counts: dict[str, int] = dict(work.fetch("outbound_counts", (account_id,)))
-    scheduled = work.fetch("outbound_scheduled", (account_id, work.now_ms))[0][0]
+    counts = counts_by_status(work, account_id)
     done, failed = sum(counts.get(word, 0) for word in DONE), sum(counts.get(word, 0) for word in FAILED)
-    queued, processing = counts.get("queued", 0) - scheduled, counts.get("processing", 0)
+    queued, scheduled, processing = counts["queued"], counts[SCHEDULED], counts.get("processing", 0)
     return QueueStatus(
         total=queued + processing + failed + done + scheduled,
         queued=queued,
@@ -82,11 +83,24 @@ def status_of_queue(work: Work, account_id: str, environment: Mapping[str, Any])
         failed=failed,
         done=done,
         scheduled=scheduled,
-        dead_lettered=_dead_letters(work, account_id),
+        dead_lettered=count_dead_letters(work, account_id),
         failure_rate=rate_of(failed, done + failed),
         recent_activity=[_activity(row, work.now_ms) for row in recent(work, account_id)],
         environment=environment,
     )
+
+
+def counts_by_status(work: Work, account_id: str) -> dict[str, int]:
+    """Count an account's jobs by the status that is shown; those that are queued or scheduled are there in any case."""
+    counts: dict[str, int] = dict(work.fetch("outbound_counts", (account_id,)))
+    scheduled = work.fetch("outbound_scheduled", (account_id, work.now_ms))[0][0]
+    return {**counts, "queued": counts.get("queued", 0) - scheduled, SCHEDULED: scheduled}
+
+
+def count_dead_letters(work: Work, account_id: str) -> int:
+    """Count what lies in the account's dead-letter queue."""
+    queue = queues.named(work.tx, account_id, DEAD_LETTERS)
+    return queues.load(work.tx, queue.id).backlog_count if queue is not None else 0
 
 
 def recent(work: Work, account_id: str, limit: int = RECENT) -> list[Row]:
@@ -125,21 +139,22 @@ def failure_counts(work: Work, account_id: str, since_ms: int) -> tuple[int, int
     return failed, failed + sum(counts.get(word, 0) for word in DONE)
 
 
-def group(found: Iterable[tuple[str, str | None, int]], now_ms: int, hours: int) -> list[FailureGroup]:
-    """Put failures (type, reason, time) together that are of one kind, the most frequent first."""
-    times: dict[tuple[str, str], list[int]] = {}
-    for kind, reason, at_ms in found:
-        times.setdefault((kind, reason or "unknown"), []).append(at_ms)
+def group(found: Iterable[tuple[str, str, str | None, int]], now_ms: int, hours: int) -> list[FailureGroup]:
+    """Put failures (type, status, reason, time) together that are of one kind, the most frequent first."""
+    times: dict[tuple[str, str, str], list[int]] = {}
+    for kind, status, reason, at_ms in found:
+        times.setdefault((kind, status, reason or UNKNOWN), []).append(at_ms)
     groups = [
         FailureGroup(
             type=kind,
+            status=status,
             reason=reason,
             count=len(at),
             first=iso_milliseconds(min(at)),
             last=iso_milliseconds(max(at)),
             trend=_trend(at, now_ms, hours),
         )
-        for (kind, reason), at in times.items()
+        for (kind, status, reason), at in times.items()
     ]
     return sorted(groups, key=lambda one: (-one.count, one.type, one.reason))
 
@@ -156,11 +171,6 @@ def _trend(at: Iterable[int], now_ms: int, hours: int) -> list[int]:
         if age_hours < hours:
             counts[hours - 1 - age_hours] += 1
     return counts
-
-
-def _dead_letters(work: Work, account_id: str) -> int:
-    queue = queues.named(work.tx, account_id, DEAD_LETTERS)
-    return queues.load(work.tx, queue.id).backlog_count if queue is not None else 0
 
 
 def _activity(row: Row, now_ms: int) -> Activity:

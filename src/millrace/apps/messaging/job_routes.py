@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from millrace.access.scopes import Scope
+from millrace.apps.messaging.exports.allowed import check_exports, reach_of
 from millrace.apps.messaging.jobs import Job
 from millrace.apps.messaging.queueing import By, Queued, Rules, queue_jobs
 from millrace.apps.messaging.queues import QUEUE
@@ -126,7 +127,8 @@ class JobRoutes:
         """Put a job into the queue, or a list of them, all or none."""
         is_list = request.body.lstrip()[:1] == b"["
         jobs = JOBS.read(request.body) if is_list else [JOB.read(request.body)]
-        by = By(request.key.id, request.correlation_id)
+        check_exports(request.key, jobs)
+        by = By(request.key.id, request.correlation_id, reach_of(request.key))
         account_id = request.key.account_id
         queued = await self._counter.write(request, lambda work: queue_jobs(work, account_id, jobs, self._rules, by))
         tell_queued(desk.telemetry, account_id, queued, request.correlation_id)

@@ -28,6 +28,7 @@ DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 Id = Annotated[str, Meta(min_length=1, max_length=ID_CHARACTERS)]
 Priority = Literal["high", "normal", "low"]
+PRIORITY_DELAY_SECONDS: dict[Priority, int] = {"high": 0, "normal": 1, "low": 5}
 Format = Literal["csv", "json", "parquet"]
 Target = Literal["audit_logs", "message_queue", "temp_files"]
 
@@ -53,7 +54,7 @@ class EmailJob(
     def __post_init__(self) -> None:
         check_id("messageId", self.message_id)
         check_address("recipient", self.recipient)
-        _check_line("subject", self.subject)
+        check_line("subject", self.subject)
         _check_text("content", self.content)
         read_send_at(self.send_at)
 
@@ -275,7 +276,12 @@ def check_phone(name: str, text: str) -> str:
     return text
 
 
-def _check_line(name: str, text: str) -> None:
+def check_line(name: str, text: str) -> None:
+    """Let one line of text pass.
+
+    Raises:
+        ValueError: it has control characters or surrogates.
+    """
     if CONTROL.search(text):
         raise ValueError(f"{name} has a line break or another control character; expected one line of text")
     _check_text(name, text)

@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 from millrace import limits
 from millrace.apps.messaging import rows
-from millrace.apps.messaging.jobs import EmailJob, Job, SmsJob, id_of, read_send_at, type_of
+from millrace.apps.messaging.exports import rows as exports
+from millrace.apps.messaging.exports.rows import Reach
+from millrace.apps.messaging.jobs import EmailJob, ExportJob, Job, SmsJob, id_of, read_send_at, type_of
 from millrace.apps.messaging.queues import QUEUE, due_at_ms
 from millrace.apps.messaging.rows import Row
 from millrace.apps.messaging.sealing import Seals, encode
@@ -23,14 +25,14 @@ from millrace.work import Work
 
 CORRELATION = "X-Correlation-ID"
 SEALED_BYTES = limits.MESSAGE_BYTES * 4 // 3 + 1_000  # base64 around what is as large as it may be
-UNQUEUED = ("draft", "rejected")
 
 
 class By(NamedTuple):
-    """Who brings a job: the key, and the id of the request."""
+    """Who brings a job: the key, the id of the request, and whose messages an export of that key may hold."""
 
     owner: str
     correlation_id: str = ""
+    reach: Reach = "all"
 
 
 class Rules(NamedTuple):
@@ -68,7 +70,7 @@ def queue_jobs(work: Work, account_id: str, jobs: Sequence[Job], rules: Rules, b
     Raises:
         QueueNotFound: the account has no queue for them yet.
         IdempotencyKeyReused: an id stands for another job.
-        Conflict: an id stands for a draft, which is for its reviewer.
+        Conflict: an id stands for a draft, which is for its reviewer, or for what was rejected or cancelled.
         MessageTooLarge, BacklogFull: as for a send.
         Overloaded: a recipient has had enough for now.
     """
@@ -79,16 +81,16 @@ def queue_jobs(work: Work, account_id: str, jobs: Sequence[Job], rules: Rules, b
     fresh: dict[str, Job] = {}
     for message_id, job in zip(ids, jobs, strict=True):
         if message_id in earlier:
-            _check_same(earlier[message_id], rules.seals.hash(job))
+            _check_queued(earlier[message_id], job, rules.seals)
         elif message_id in fresh:
-            _check_equal(message_id, rules.seals.hash(fresh[message_id]), rules.seals.hash(job))
+            check_same(message_id, rules.seals.hash(fresh[message_id]), job, rules.seals)
         else:
             fresh[message_id] = job
     made = _put(work, account_id, queue_id, fresh, rules, by)
     return [made.get(message_id) or _known(earlier[message_id]) for message_id in ids]
 
 
-def send_row(work: Work, account_id: str, row: Row, job: Job, rules: Rules) -> Row:
+def send_row(work: Work, account_id: str, row: Row, job: Job, rules: Rules, *, reason: str | None = None) -> Row:
     """Put the message of a row that is there into the queue, as an approval does.
 
     Raises:
@@ -102,7 +104,28 @@ def send_row(work: Work, account_id: str, row: Row, job: Job, rules: Rules) -> R
     )
     _note(work, account_id, row.id, job, placed.id, rules)
     queued = row._replace(job_id=placed.id, message_key=placed.key)
-    return rows.move(work, account_id, queued, "queued", due_at_ms=read_send_at(job.send_at))
+    return rows.move(work, account_id, queued, "queued", due_at_ms=read_send_at(job.send_at), reason=reason)
+
+
+def check_size(job: Job) -> None:
+    """Let a job pass that fits into a message.
+
+    Raises:
+        MessageTooLarge: it does not.
+    """
+    size = len(encode(job))
+    if size > limits.MESSAGE_BYTES:
+        raise MessageTooLarge(f"the job has {size} bytes; expected at most {limits.MESSAGE_BYTES}")
+
+
+def check_same(id: str, body_hash: bytes, job: Job, seals: Seals) -> None:
+    """Let a job pass that is, by its hash, the one that the id stands for.
+
+    Raises:
+        IdempotencyKeyReused: it is another.
+    """
+    if not seals.is_hash_of(body_hash, job):
+        raise IdempotencyKeyReused(f"id {id[:64]!r} stands for another job; send this one with an id of its own")
 
 
 def insert(
@@ -144,6 +167,8 @@ def insert(
     )
     if not work.fetch("insert_outbound", {**row._asdict(), "account_id": account_id, "now_ms": work.now_ms}):
         raise RunAgain(f"message {id[:64]!r} was made at the same time")
+    if isinstance(job, ExportJob):
+        exports.insert(work, account_id, job, by.owner, by.reach)
     rows.add_history(work, account_id, row)
     return row
 
@@ -176,9 +201,7 @@ def _send(
 
 
 def _outgoing(account_id: str, id: str, job: Job, seals: Seals, correlation_id: str, now_ms: int) -> Outgoing:
-    size = len(encode(job))
-    if size > limits.MESSAGE_BYTES:
-        raise MessageTooLarge(f"the job has {size} bytes; expected at most {limits.MESSAGE_BYTES}")
+    check_size(job)
     return Outgoing(
         body=seals.envelope(account_id, id, job),
         source="messaging",
@@ -188,15 +211,10 @@ def _outgoing(account_id: str, id: str, job: Job, seals: Seals, correlation_id: 
     )
 
 
-def _check_same(row: Row, body_hash: bytes) -> None:
-    _check_equal(row.id, row.body_hash, body_hash)
-    if row.status in UNQUEUED:
+def _check_queued(row: Row, job: Job, seals: Seals) -> None:
+    check_same(row.id, row.body_hash, job, seals)
+    if row.job_id is None or row.status == "cancelled":  # it never was in the queue, or was taken out of it
         raise Conflict(f"message {row.id[:64]!r} is a {row.status} message; approve it, or send with another id")
-
-
-def _check_equal(id: str, one: bytes, other: bytes) -> None:
-    if one != other:
-        raise IdempotencyKeyReused(f"id {id[:64]!r} stands for another job; send this one with an id of its own")
 
 
 def _check_recipient(work: Work, account_id: str, job: Job, rate: Rate | None) -> None:

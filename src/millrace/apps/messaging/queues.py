@@ -1,13 +1,12 @@
 """The queue of the application, as every account gets it."""
 
-from millrace.apps.messaging.jobs import Job, read_send_at
+from millrace.apps.messaging.jobs import PRIORITY_DELAY_SECONDS, Job, read_send_at
 from millrace.platform import QueueNeed
 from millrace.queue import QueueSettings
 
 QUEUE, DEAD_LETTERS = "message-delivery", "dlq"
 STATUS_QUEUE = "message-status"  # where an account has this queue with a consumer, it is told how messages ended
 SCRIPT = "apps/messaging"  # no file of that name takes the consumer for its own
-PRIORITY_DELAY_SECONDS = {"high": 0, "normal": 1, "low": 5}
 
 
 def needs(retry_base_seconds: int) -> tuple[QueueNeed, ...]:

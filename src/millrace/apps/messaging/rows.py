@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 
 from millrace.audit import ACTING
 from millrace.errors import NotFound
+from millrace.sql.transaction import RunAgain
 from millrace.work import Work
 
 Status = Literal[
@@ -107,7 +108,11 @@ def move(
     provider: str | None = None,
     provider_id: str | None = None,
 ) -> Row:
-    """Give a job another status, with a line of history; who acts is whoever acts in this task."""
+    """Give a job another status, with a line of history; who acts is whoever acts in this task.
+
+    Raises:
+        RunAgain: it has changed since it was read.
+    """
     reason = None if reason is None else reason[:REASON_CHARACTERS].replace("\0", "\ufffd")
     moved = row._replace(
         status=status,
@@ -132,7 +137,8 @@ def move(
         "provider_id",
         "now_ms",
     )
-    work.apply("move_outbound", {name: bindings[name] for name in names})
+    if not work.fetch("move_outbound", {name: bindings[name] for name in names}):
+        raise RunAgain(f"message {row.id[:64]!r} was changed at the same time")
     add_history(work, account_id, moved, reason, provider)
     return moved
 

@@ -45,12 +45,22 @@ class Seals:
         if self._cipher is None:
             raise ConfigurationError(f"job {id!r} is sealed, and this server has no master key; set MASTER_KEY")
         sealed = Sealed(kept.body[:NONCE_BYTES], kept.body[NONCE_BYTES:], kept.key_id)
-        return read_job(msgspec.json.decode(self._cipher.open(account_id, _name(id), sealed)))
+        try:
+            text = self._cipher.open(account_id, _name(id), sealed)
+        except ConfigurationError:
+            raise ConfigurationError(
+                f"job {id!r} was sealed with another master key than this server's, or was changed"
+            ) from None
+        return read_job(msgspec.json.decode(text))
 
     def hash(self, job: Job) -> bytes:
         """Give what tells a job from another one under the same id; with a master key it cannot be guessed at."""
         text = encode(msgspec.structs.replace(job, send_at=None))
         return hashlib.sha256(text).digest() if self._cipher is None else self._cipher.digest(text)
+
+    def is_hash_of(self, body_hash: bytes, job: Job) -> bool:
+        """Say whether a hash is this job's; one from before there was a master key counts, too."""
+        return body_hash == self.hash(job) or body_hash == Seals(None).hash(job)
 
     def envelope(self, account_id: str, id: str, job: Job) -> bytes:
         """Give the body of the job's message: the job itself, or what it is about and the sealed rest."""

@@ -12,8 +12,7 @@ from typing import Any, Self, TypeVar, cast
 import msgspec
 
 from millrace.apps.messaging.given_jobs import Parcel
-from millrace.apps.messaging.jobs import id_of, type_of
-from millrace.apps.messaging.queues import PRIORITY_DELAY_SECONDS
+from millrace.apps.messaging.jobs import PRIORITY_DELAY_SECONDS, id_of, type_of
 from millrace.clock import read_rfc_3339
 from millrace.errors import ConfigurationError, UnexpectedAnswer
 

@@ -13,8 +13,8 @@ select value, status, held_since_ms, fired_at_ms from alert_rules where account_
 -- name: alert_rules
 select value, status, held_since_ms, fired_at_ms from alert_rules order by account_id, name
 
--- name: accounts_with_queue
-select account_id from queues where name = :name order by account_id
+-- name: queues_called
+select value from queues where name = :name order by account_id
 
 -- name: delete_alert_rule
 delete from alert_rules where account_id = :account_id and id = :id

@@ -36,7 +36,8 @@ class Cleaner(NamedTuple):
     async def clean(self, doing: Doing) -> End:
         """Do one clean-up; one that is cut off goes on with what is left when it is tried again."""
         job: CleanupJob = doing.job
-        older_than_ms = read_moment("olderThan", job.older_than)
+        # what changes while it is archived must not go with it
+        older_than_ms = min(read_moment("olderThan", job.older_than), self.platform.clock())
         removed = await self._remove(job.target, doing.account_id, older_than_ms)
         about = {"target": job.target, "removed": removed, "before": job.older_than}
         await self.platform.write(

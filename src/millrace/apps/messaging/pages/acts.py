@@ -2,7 +2,8 @@
 
 from urllib.parse import quote
 
-from millrace.apps.messaging.pages.message_page import Desk, answer_message
+from millrace.apps.messaging.pages.message_page import answer_message
+from millrace.apps.messaging.pages.rooms import Rooms
 from millrace.apps.messaging.pages.words import segment
 from millrace.dashboard.forms import Form
 from millrace.dashboard.turn import Turn
@@ -12,15 +13,15 @@ from millrace.http.routes import Answer
 
 MINUTES = len("2026-12-24T18:00")  # what a browser sends of a time without seconds
 SAID = {
-    "approve": "Approved: the message is on its way.",
-    "reject": "Rejected: the message will not be sent.",
-    "cancel": "Cancelled: the message will not be sent.",
-    "reschedule": "The message is sent at the new time.",
-    "redrive": "The message is in the queue again.",
+    "approve": "Approved: the message is in the queue.",
+    "reject": "Rejected: nothing is sent.",
+    "cancel": "Cancelled: nothing is sent.",
+    "reschedule": "It is sent at the new time.",
+    "redrive": "It is in the queue again.",
 }
 
 
-async def act(desk: Desk, turn: Turn) -> Answer:
+async def act(rooms: Rooms, turn: Turn) -> Answer:
     """Do what the form's button says; what is refused is told on the page."""
     name, message_id = turn.form.text("act"), turn.request.params["id"]
     if name not in SAID:
@@ -30,7 +31,7 @@ async def act(desk: Desk, turn: Turn) -> Answer:
     except StoreUnavailable:
         raise
     except MillraceError as error:
-        return await answer_message(desk, turn, reply_to(error).status, str(error))
+        return await answer_message(rooms, turn, reply_to(error).status, str(error))
     return turn.go(f"/messages/{segment(message_id)}", name)
 
 

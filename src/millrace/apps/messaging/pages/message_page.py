@@ -2,38 +2,30 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
+from millrace.access.scopes import GRANTS, Scope
 from millrace.apps.messaging import rows
 from millrace.apps.messaging.jobs import EmailJob, ExportJob, Job, SmsJob
 from millrace.apps.messaging.pages.exports import export_of
-from millrace.apps.messaging.pages.words import segment, subject_of, target_of, tone, type_word
+from millrace.apps.messaging.pages.rooms import Rooms
+from millrace.apps.messaging.pages.words import segment, target_of, title_of, tone, type_word
 from millrace.apps.messaging.rows import Change, Row
-from millrace.apps.messaging.sealing import Kept, Seals
 from millrace.apps.messaging.shown import SCHEDULED, status_word
 from millrace.dashboard.figures import brief, moment
 from millrace.dashboard.turn import Turn
-from millrace.errors import ConfigurationError
 from millrace.http.routes import Answer
-from millrace.platform import Platform
 from millrace.work import Work
 
 SHOWN_CHANGES = 200
 ACTS = {  # what a form may do with a message in this state
-    "draft": ("approve", "reject"),
+    "draft": ("approve", "reject", "reschedule"),
     SCHEDULED: ("reschedule", "cancel"),
     "queued": ("cancel",),
     "failed": ("redrive",),
 }
-
-
-class Desk(NamedTuple):
-    """What the pages need: the rooms of the application, and what opens its jobs."""
-
-    platform: Platform
-    seals: Seals
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,55 +39,55 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-async def show_message(desk: Desk, turn: Turn) -> Answer:
+async def show_message(rooms: Rooms, turn: Turn) -> Answer:
     """Show a message."""
-    return await answer_message(desk, turn)
+    return await answer_message(rooms, turn)
 
 
-async def answer_message(desk: Desk, turn: Turn, http_status: int = 200, problem: str = "") -> Answer:
+async def answer_message(rooms: Rooms, turn: Turn, status: int = 200, problem: str = "") -> Answer:
     """Answer with the page of a message; `problem` is why an act was refused."""
-    row, changes = await desk.platform.read(partial(_read, turn.account_id, turn.request.params["id"]))
-    job = opened(desk.seals, turn.account_id, row)
-    status = status_word(row, turn.desk.clock())
+    row, changes = await rooms.platform.read(partial(_read, turn.account_id, turn.request.params["id"]))
+    job = rooms.open(turn.account_id, row)
+    word = status_word(row, turn.desk.clock())
     return turn.page(
         "messages/message.html",
-        http_status,
+        status,
         here=f"/messages/{segment(row.id)}",
         row=row,
-        status=status,
-        tone=tone(status),
+        word=word,
+        tone=tone(word),
         type_word=type_word(row.type),
         target=target_of(job),
-        subject=subject_of(job),
-        facts=facts_of(row, job, status),
-        content=job.content if isinstance(job, EmailJob | SmsJob) else "",
+        title=title_of(job),
+        facts=facts_of(row, job, word),
+        content=job.content if isinstance(job, EmailJob | SmsJob) else None,
         export=await export_of(turn, row) if isinstance(job, ExportJob) else None,
         steps=[step_of(change) for change in changes],
         earlier=max(0, row.changes - SHOWN_CHANGES),
-        acts=ACTS.get(status, ()),
+        acts=acts_of(turn, row, word),
         problem=problem,
     )
 
 
-def opened(seals: Seals, account_id: str, row: Row) -> Job | None:
-    """Give what a row holds, None when it was sealed with another master key."""
-    try:
-        return seals.open(account_id, row.id, Kept(row.body, row.key_id))
-    except ConfigurationError:
-        return None
+def acts_of(turn: Turn, row: Row, word: str) -> list[str]:
+    """Give what the key may do with a message in its state; what was delivered before waits for its next attempt."""
+    if row.status == "queued" and row.attempts:
+        return []
+    allowed = GRANTS[turn.request.key.role]
+    return [act for act in ACTS.get(word, ()) if _scope(turn, act) in allowed]
 
 
-def facts_of(row: Row, job: Job | None, status: str) -> list[tuple[str, str]]:
+def facts_of(row: Row, job: Job | None, word: str) -> list[tuple[str, str]]:
     """Give what is known of a message by name, in the order of the page; what is not known is left out."""
     due = f"{moment(row.due_at_ms)} UTC" if row.due_at_ms is not None else ""
     is_waiting = row.status == "queued" and row.attempts > 0
     facts = {
-        "Reason": row.reason,
+        ("Note" if tone(row.status) == "good" else "Reason"): row.reason,
         **_held(job),
         "Priority": row.priority,
         "Attempts": str(row.attempts),
         "Next attempt": due if is_waiting else "",
-        "Send at": due if status in (SCHEDULED, "draft") else "",
+        "Send at": due if word in (SCHEDULED, "draft") else "",
         "Provider": row.provider,
         "Known there as": row.provider_id,
         "Brought by": row.owner,
@@ -120,6 +112,11 @@ def step_of(change: Change) -> Step:
         about=" · ".join(part for part in about if part),
         reason=change.reason or "",
     )
+
+
+def _scope(turn: Turn, act: str) -> Scope | None:
+    route, _ = turn.frame.table.find("POST", f"/api/messages/id/{act}")
+    return route.scope
 
 
 def _held(job: Job | None) -> dict[str, str]:

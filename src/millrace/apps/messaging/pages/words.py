@@ -75,3 +75,17 @@ def subject_of(job: Job | None) -> str:
         case CleanupJob():
             return f"older than {job.older_than}"
     return ""
+
+
+def title_of(job: Job | None) -> str:
+    """Name a job at the head of its page."""
+    match job:
+        case EmailJob():
+            return job.subject or "No subject"
+        case SmsJob():
+            return f"SMS to {job.recipient}"
+        case ExportJob():
+            return f"Export {job.export_id}"
+        case CleanupJob():
+            return f"Clean-up of {job.target}"
+    return "Message"

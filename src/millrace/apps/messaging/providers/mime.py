@@ -6,6 +6,7 @@ from email.header import Header
 from email.mime.text import MIMEText
 from email.policy import compat32
 from email.utils import format_datetime, formataddr, parseaddr
+from functools import lru_cache
 
 from millrace.apps.messaging.jobs import CONTROL, EmailJob, check_address
 from millrace.apps.messaging.providers.names import digest_of
@@ -44,6 +45,7 @@ def sender_of(mail_from: str) -> str:
     return _read_sender(mail_from)[1]
 
 
+@lru_cache(maxsize=16)  # each mail asks four times
 def _read_sender(mail_from: str) -> tuple[str, str]:
     name, address = parseaddr(mail_from)
     try:

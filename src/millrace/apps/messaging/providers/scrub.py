@@ -18,7 +18,7 @@ def without_addresses(text: str, name: str = "") -> str:
     if len(line) > READ_CHARACTERS:  # not in the middle of an address, whose first half nobody would recognise
         line = line[:READ_CHARACTERS].rpartition(" ")[0]
     line = NUMBER.sub("(number)", ADDRESS.sub("(address)", line))
-    if len(name) >= SHORTEST_NAME:
+    if len(name) >= SHORTEST_NAME and name.casefold() in line.casefold():  # else no pattern has to be made for it
         line = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "(address)", line, flags=re.IGNORECASE)
     return line if len(line) <= TEXT_CHARACTERS else line[: TEXT_CHARACTERS - 1] + "…"
 

@@ -30,7 +30,8 @@ update outbound_messages
 set
     status = :status, attempts = :attempts, changes = :changes, due_at_ms = :due_at_ms, reason = :reason,
     provider = coalesce(:provider, provider), provider_id = coalesce(:provider_id, provider_id), updated_at_ms = :now_ms
-where account_id = :account_id and id = :id
+where account_id = :account_id and id = :id and changes = :changes - 1
+returning id
 
 -- name: queue_outbound
 update outbound_messages
@@ -87,7 +88,7 @@ where
 group by status
 
 -- name: outbound_failures
-select type, reason, updated_at_ms
+select type, status, reason, updated_at_ms
 from outbound_messages
 where account_id = :account_id and status in ('failed', 'undelivered') and updated_at_ms >= :since_ms
 order by updated_at_ms desc

@@ -123,6 +123,12 @@ order by key
 limit :limit
 for update skip locked
 
+-- name: buried_one
+select key, origin_queue_id, length(body), id, sent_at_ms, kept_since_ms, redrives, reason, receipt, visible_at_ms
+from messages
+where key = :key and id = :id
+for update
+
 -- name: sweep_lane
 delete from messages
 where key = any(array(select key from messages where key >= :first_key and key < :end_key order by key limit :limit))

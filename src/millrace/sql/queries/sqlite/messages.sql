@@ -82,6 +82,11 @@ where key > :after_key and key < :end_key
 order by key
 limit :limit
 
+-- name: buried_one
+select key, origin_queue_id, length(body), id, sent_at_ms, kept_since_ms, redrives, reason, receipt, visible_at_ms
+from messages
+where key = :key and id = :id
+
 -- name: sweep_lane
 delete from messages
 where key in (

@@ -21,8 +21,7 @@ create table outbound_messages (
     owner text collate "C" not null,         -- the key that brought it
     correlation_id text not null,
     created_at_ms bigint not null,
-    updated_at_ms bigint not null,
-    primary key (account_id, id)
+    updated_at_ms bigint not null
 ) with (fillfactor = 80);
 
 -- serves: outbound_page
@@ -39,6 +38,9 @@ create unique index outbound_by_job on outbound_messages (account_id, job_id) wh
 
 -- serves: outbound_of_provider
 create index outbound_by_provider on outbound_messages (account_id, provider, provider_id) where provider_id is not null;
+
+-- After the others: where statistics are missing, as in a new database, PostgreSQL prefers the latest of equal indexes.
+alter table outbound_messages add primary key (account_id, id);
 
 create table message_history (
     account_id text collate "C" not null,

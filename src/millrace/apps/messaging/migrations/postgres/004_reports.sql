@@ -1,0 +1,13 @@
+-- What providers report of messages that are not known, or not known as sent, at that moment.
+
+create table delivery_reports (
+    account_id text collate "C" not null,
+    reference text collate "C" not null,     -- `<provider>:<its id of the message>`, or `message:<id>`
+    event text collate "C" not null,
+    reason text,
+    at_ms bigint not null,
+    primary key (account_id, reference, event)
+);
+
+-- serves: reports_since, old_reports
+create index delivery_reports_by_age on delivery_reports (account_id, at_ms);
