@@ -1,4 +1,4 @@
-"""`make bench`: the figures of the store, the consumer, the door and the jobs, as ratios to a floor where there is one.
+"""`make bench`: the figures of the store, the consumer, the door, the jobs and the messages, as ratios to a floor where there is one.
 
 `python -m bench postgres` makes one part alone, `python -m bench cost` says what a message costs on PostgreSQL, and
 `python -m bench long-run --help` is about minutes instead of seconds.
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench import cost, door, features, jobs, locks, long_run, postgres, remote, store
+from bench import cost, door, features, jobs, locks, long_run, messages, postgres, remote, store
 from bench.table import Table
 
 
@@ -26,6 +26,7 @@ PARTS: dict[str, Callable[[Path, Table], None]] = {
     "locks": lambda folder, table: uvloop.run(locks.measure(folder, table)),
     "door": door.measure,
     "jobs": lambda folder, table: uvloop.run(jobs.measure(folder, table)),
+    "messages": lambda folder, table: uvloop.run(messages.measure(folder, table)),
     "remote": _remote,
     "postgres": lambda folder, table: postgres.measure(table),
 }

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -51,13 +51,18 @@ def measure(folder: Path, table: Table) -> None:
 
 
 @contextmanager
-def start_server(data: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+def start_server(
+    data: Path, environ: Mapping[str, str] | None = None
+) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
     """Run a server with an empty route beside its own; give its address and its process."""
     command = [sys.executable, "-m", "millrace.cli.main", "serve", "--port", "0", "--data", str(data), "--config", ""]
     log = data.with_suffix(".log")
     with log.open("wb") as out:
         server = subprocess.Popen(  # noqa: S603 - our own command
-            [*command, "--app", "bench.empty:app"], stdout=out, stderr=out, env={**os.environ, "ADMIN_TOKEN": KEY}
+            [*command, "--app", "bench.empty:app"],
+            stdout=out,
+            stderr=out,
+            env={**os.environ, "ADMIN_TOKEN": KEY, **(environ or {})},
         )
     try:
         yield _wait_for(log), server

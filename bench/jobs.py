@@ -112,7 +112,7 @@ class Line(asyncio.Protocol):
         if not end or len(body) < int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]):
             return
         self._received = b""
-        if head.startswith(b"HTTP/1.1 200"):
+        if head.startswith(b"HTTP/1.1 20"):
             self._answer.set_result(body)
         else:
             self._answer.set_exception(RuntimeError(f"{head[:15]!r}: {body[:500]!r}"))

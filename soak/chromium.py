@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import time
+from base64 import b64decode
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -53,6 +54,17 @@ class Chromium:
     def until(self, expression: str) -> Any:
         """Look again until an expression yields something, and give it."""
         return _until(lambda: self.value(expression), expression)
+
+    def look(self, *, width: int = 1280, height: int = 900, scheme: str = "light") -> None:
+        """Give the window another size, and the reader another taste: a light or a dark scheme of colours."""
+        self._call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self._call("Emulation.setScrollbarsHidden", hidden=True)  # they would stand in the picture's way
+        self._call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
+    def screenshot(self, path: Path) -> None:
+        """Write the whole page as a picture, what is below the window included."""
+        png = self._call("Page.captureScreenshot", format="png", captureBeyondViewport=True)["data"]
+        path.write_bytes(b64decode(png))
 
     def _connect(self) -> None:
         port_file = self._profile / "DevToolsActivePort"

@@ -7,7 +7,8 @@ from typing import Any, Literal
 import msgspec
 
 from millrace.bucket import Rate
-from millrace.errors import ConfigurationError
+from millrace.errors import ConfigurationError, OutboundRefused
+from millrace.resources.addresses import read_url
 
 RATE = re.compile(r"(\d{1,7})(?:/(\d{1,7}))?")
 TLS = ("auto", "starttls", "on", "off")
@@ -22,6 +23,7 @@ class MessagingConfig(msgspec.Struct, frozen=True, kw_only=True):
     smtp_user: str | None = None
     smtp_password: str | None = None
     smtp_tls: Literal["auto", "starttls", "on", "off"] = "auto"
+    smtp_connections: int = 10
     smtp_from: str = "millrace@localhost"
     resend_api_key: str | None = None
     resend_api_base: str = "https://api.resend.com"
@@ -101,8 +103,10 @@ def _rate(name: str, text: str) -> str:
 
 
 def _url(name: str, text: str) -> str:
-    if not re.fullmatch(r"https?://[!-~]+", text):
-        raise ConfigurationError(f"{name} is {text[:80]!r}; expected http:// or https:// and a host")
+    try:
+        read_url(text)
+    except OutboundRefused as error:
+        raise ConfigurationError(f"{name}: {error}") from None
     return text.rstrip("/")
 
 
@@ -116,6 +120,7 @@ _DAYS, _RATES = ("audit_logs", "message_queue", "temp_files"), ("message_key", "
 _READERS: Mapping[str, Any] = {
     "smtp_port": _whole(1, 65_535),
     "smtp_tls": _tls,
+    "smtp_connections": _whole(1, 200),
     "resend_api_base": _url,
     "twilio_api_base": _url,
     "provider_seconds": _seconds_or_days(0.1, 600),

@@ -72,7 +72,9 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
     signed: tuple[Admit, ...] = ()
     crons: tuple[Cron, ...] = ()
     views: tuple[View, ...] = ()
-    sweeps: tuple[Callable[["Platform", str], Awaitable[None]], ...] = ()  # once a minute for each account, by one server
+    sweeps: tuple[
+        Callable[["Platform", str], Awaitable[None]], ...
+    ] = ()  # once a minute for each account, by one server
     close: Callable[[], Awaitable[None]] | None = None  # called when the server has stopped
     pages: tuple[Page, ...] = ()
     failure_rates: Mapping[str, FailureRate] = {}

@@ -104,7 +104,10 @@ dead_letter_queue = "event-dlq"
 DEFAULTS = {"batch_size": 10, "max_wait_time_ms": 5000, "max_retries": 3}
 OF_CRONS = {"batch_size": 1, "max_concurrency": 1, "max_retries": 3, "retry_delay": 30}
 # in every account, whatever its file says
-OF_THE_APPLICATIONS = ("event-queue", "event-dlq", "jobs", "jobs-dlq", "message-delivery", "dlq")
+OF_THE_APPLICATIONS = (
+    *("event-queue", "event-dlq", "jobs", "jobs-dlq", "message-delivery", "dlq"),
+    *("crons-clean-up", "crons-clean-up-dlq"),  # where the file has crons
+)
 OF_MESSAGES = {  # the first three are the file's, the others the application's own
     "batch_size": 10,
     "max_wait_time_ms": 30_000,

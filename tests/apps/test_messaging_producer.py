@@ -165,6 +165,16 @@ def test_a_job_of_any_type_is_sent_later(producer, queue, job):
     assert (body["sendAt"], options["send_at"]) == ("2026-12-24T18:00:00+01:00", when)
 
 
+@pytest.mark.parametrize("job", [EMAIL, FIELDS, SMS, EXPORT, CLEANUP])
+def test_a_job_that_is_sent_later_is_known_by_its_fields(producer, queue, job):
+    """S1-90: the mapping that `enqueue_email` takes is taken here as well."""
+    given = {name: value for name, value in job.items() if name != "type"}
+
+    producer.enqueue_send_later(given, datetime(2026, 12, 24, tzinfo=UTC))
+
+    assert queue.bodies[0]["type"] == job.get("type", "email_send")
+
+
 @pytest.mark.parametrize("when", [datetime(2030, 1, 1), "2030-01-01T00:00:00Z", None, 5])  # noqa: DTZ001
 def test_a_time_without_a_zone_is_refused(producer, queue, when):
     """S1-90."""

@@ -21,6 +21,7 @@ from millrace.testing.clock import ManualClock
 from tests.apps.sinks import DROP, HANG, MailSink
 
 FROM = "Clinic <queue@clinic.example>"
+CONNECTIONS = SmtpSettings(host="").connections
 
 
 def email(message_id: str = "msg-1", recipient: str = "ada@example.com", **more: Any) -> EmailJob:
@@ -160,7 +161,7 @@ async def test_many_e_mails_share_a_few_connections(sink: MailSink):
         await provider.send("local", email("last"))
 
     assert len({mail.message["Message-ID"] for mail in sink.mails}) == 61
-    assert sink.connections <= smtp_connections.CONNECTIONS
+    assert sink.connections <= CONNECTIONS
 
 
 async def test_after_a_refused_recipient_the_next_e_mail_goes_over_the_same_connection(sink: MailSink):
@@ -199,16 +200,15 @@ async def test_hundreds_of_failures_leave_no_connection_open(sink: MailSink):
         results = await asyncio.gather(
             *(provider.send("local", email(f"msg-{number}")) for number in range(200)), return_exceptions=True
         )
-        assert sink.open <= smtp_connections.CONNECTIONS
+        assert sink.open <= CONNECTIONS
     await asyncio.wait_for(sink.all_closed(), 5)
 
     assert {type(result) for result in results} == {Failed}
 
 
-async def test_who_gets_no_turn_because_others_hang_was_not_tried(sink: MailSink, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(smtp_connections, "CONNECTIONS", 1)
+async def test_who_gets_no_turn_because_others_hang_was_not_tried(sink: MailSink):
     sink.replies["RCPT"] = HANG
-    async with sending_to(sink.port, seconds=0.3) as provider:
+    async with sending_to(sink.port, seconds=0.3, connections=1) as provider:
         first, second = await asyncio.gather(
             provider.send("local", email("msg-1")), provider.send("local", email("msg-2")), return_exceptions=True
         )

@@ -186,6 +186,14 @@ def test_the_recipients_name_goes_without_its_host_too():
     assert without_recipient("no route to 15005550010", sms) == "no route to (number)"
 
 
+def test_a_server_that_quotes_the_subject_or_a_key_is_not_quoted():
+    letter = email(subject="Your  results are in")
+
+    said = without_recipient("spam: 'your results are in' in see https://x.example/?token=abc123", letter)
+
+    assert said == "spam: '(subject)' in see https://x.example/?token=(secret)"
+
+
 @given(before=st.text(max_size=700), after=st.text(max_size=700))
 def test_no_address_is_left_wherever_the_text_is_cut(before: str, after: str):
     left = without_addresses(f"{before} grace.hopper@example.com {after}")

@@ -11,7 +11,7 @@ from millrace import limits
 from millrace.access.signatures import verify
 from millrace.alerting import storing
 from millrace.alerting.changing import Changing
-from millrace.alerting.notices import DEAD_LETTERS, QUEUE, Posting
+from millrace.alerting.notices import DEAD_LETTERS, QUEUE, Posting, accounts_told
 from millrace.alerting.watching import Watch
 from millrace.alerting.webhooks import Webhooks
 from millrace.audit import Entry
@@ -340,6 +340,16 @@ async def test_a_notice_that_waits_holds_no_url_and_no_secret(rooms):
     for secret in ("hunter2", rule.notify[0].secret, "/a?"):
         assert secret not in repr(waiting) + repr(trail) + repr(rooms.told)
     assert len(waiting) == 2
+
+
+async def test_a_queue_of_that_name_that_somebody_else_has_made_is_left_alone(rooms):
+    own = {"type": "worker", "script_name": "app", "settings": {}, "applied_by": "--app"}
+    await rooms.catalog.create(ACCOUNT, QUEUE, {}, consumer=own)
+
+    with pytest.raises(Conflict, match="'alert-notices' is not the one that alert rules make"):
+        await rooms.make(notify=[{"webhook": HOOK}])
+
+    assert await rooms.store.read(accounts_told) == []
 
 
 async def test_the_queue_of_notices_is_made_anew_where_somebody_has_deleted_it(rooms):

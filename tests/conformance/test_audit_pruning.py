@@ -45,7 +45,7 @@ async def trail(store, account=NORTH):
 
 async def by_hand(store, *statements):
     """Change the database as somebody would who knows it well, with no trigger in the way."""
-    triggers = ("audit_stays", "audit_pruned_stays", "audit_pruned_keeps_its_words")
+    triggers = ("audit_stays", "audit_keeps_its_hash", "audit_pruned_stays", "audit_pruned_keeps_its_words")
     out_of_the_way = ["set local session_replication_role = replica"]
 
     def change(tx):
@@ -177,6 +177,16 @@ async def test_an_entry_that_is_not_as_it_was_pruned_is_refused(store, clock):
             await restore(store, clock, [gone[1], wrong])
 
     assert [noted.number for noted in await trail(store)] == [7, 9]
+
+
+async def test_an_entry_after_one_that_has_lost_its_hash_is_refused(store, clock):
+    await fill(store, 4)
+    gone = await old(store, clock, after=2)
+    await prune(store, clock, [noted.number for noted in gone])
+    await by_hand(store, "update audit set hash = null where number = 2")
+
+    with pytest.raises(InvalidInput, match="entry 3 of the audit trail is not as it was pruned"):
+        await restore(store, clock, gone)
 
 
 TAMPERINGS = [

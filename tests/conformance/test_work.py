@@ -5,8 +5,9 @@ import pytest
 from millrace.broker import Broker
 from millrace.errors import BacklogFull
 from millrace.message import HIGH, Lease, Outgoing
+from millrace.placing import Placed
 from millrace.queue import Forward
-from millrace.settlement import Ack
+from millrace.settlement import Ack, Reject
 from millrace.telemetry import Telemetry
 from millrace.work import Work
 from tests.conformance.made import Bench
@@ -83,6 +84,45 @@ async def test_what_is_scheduled_is_moved_and_taken_back_by_its_place(store, clo
 
     assert await store.write(act) == ([True], True)
     assert await bench.bodies() == [b"2"]
+
+
+async def test_what_nobody_has_received_is_taken_back_scheduled_or_due(store, clock):
+    bench = await Bench.set_up(store, clock)
+
+    def act(tx):
+        work = Work(tx, clock)
+        places = work.send(
+            bench.queue.id, [Outgoing(body=b"1"), Outgoing(body=b"2"), Outgoing(body=b"3", delay_seconds=9)]
+        )
+        work.receive(bench.queue.id, 1, 1000)
+        return work.take_back(bench.queue.id, places)
+
+    assert await store.write(act) == [False, True, True]
+    assert await bench.count() == 1
+
+
+async def test_a_dead_letter_is_found_by_the_place_of_its_send_and_moved_back_once(store, clock):
+    bench = await Bench.set_up(store, clock, dead_letter_queue="dead")
+
+    def bury(tx):
+        work = Work(tx, clock)
+        places = work.send(bench.queue.id, [Outgoing(body=b"1"), Outgoing(body=b"2")])
+        received = work.receive(bench.queue.id, 10, 1000)
+        work.settle(bench.queue.id, [(message.lease, Reject("broken")) for message in received])
+        return places
+
+    place, other = await store.write(bury)
+    dead = await store.queue_named("acc", "dead")
+
+    def redrive(tx):
+        work = Work(tx, clock)
+        moved = [work.redrive(dead.id, one) for one in (place, place, Placed("another", other.key))]
+        return moved, work.take_back(bench.queue.id, [place]), work.events
+
+    moved, taken_back, events = await store.write(redrive)
+
+    assert (moved, taken_back) == ([True, False, False], [True])
+    assert [(name, fields["count"]) for name, fields in events] == [("message.redriven", 1)]
 
 
 async def test_sending_nothing_in_a_transaction_is_nothing(store, clock):

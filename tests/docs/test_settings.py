@@ -42,7 +42,7 @@ def _parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParse
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
 def test_every_setting_has_a_row_with_its_default(setting: msgspec.structs.FieldInfo) -> None:
     row = _row(setting.name)
-    shown = {None: "none", True: "on"}.get(setting.default, f"`{setting.default}`")
+    shown = "none" if setting.default is None else "on" if setting.default is True else f"`{setting.default}`"
 
     assert row, f"{setting.name} is not in docs/settings.md"
     assert shown in row.split("|")[4]

@@ -13,6 +13,7 @@ from tests.support import Reply, Server
 
 PROGRAM = f"{Path(__file__).parent}/audited_program.py:app"
 SUBSCRIPTIONS = "/event_subscriptions/subscriptions"
+WEBHOOK = "https://example.com/hook?token=hunter2"
 V4 = "/client/v4/accounts/{account_id}"
 Q, S = f"{V4}/queues", f"{V4}{SUBSCRIPTIONS}"
 
@@ -29,7 +30,21 @@ NOT_AUDITED = {
     "POST /api/workflows/{name}/instances",  # the way of a message to a workflow
 }
 # The applications' own routes; their tests hold what those note.
-APPLICATIONS = ("/jobs", "/uploads", "/runs", "/events/", "/api/jobs", "/api/uploads", "/api/runs")
+APPLICATIONS = (
+    "/jobs",
+    "/uploads",
+    "/runs",
+    "/events/",
+    "/api/jobs",
+    "/api/uploads",
+    "/api/runs",
+    "/api/messages",
+    "/api/enqueue-job",
+    "/api/exports",
+    "/api/archives",
+    "/debug/",
+    "/webhooks/",
+)
 
 Call = Callable[..., Reply]
 
@@ -176,6 +191,26 @@ def terminate(act: Act) -> Reply:
     return act.call("POST", f"{path}/{act.server.call('POST', path, {}).json['id']}/terminate")
 
 
+def create_alert(act: Act) -> Reply:
+    add_alert(Act(act.server))  # the first one makes the queue of notices, too
+    return add_alert(act)
+
+
+def add_alert(act: Act) -> Reply:
+    rule = {"name": a_name(), "queue": "letters", "measure": "depth", "above": 5, "notify": [{"webhook": WEBHOOK}]}
+    return act.call("POST", "/api/alerts", rule)
+
+
+def replace_alert(act: Act) -> Reply:
+    made = add_alert(Act(act.server)).json
+    rule = {"name": made["name"], "queue": "letters", "measure": "depth", "above": 6, "notify": [{"webhook": WEBHOOK}]}
+    return act.call("PUT", f"/api/alerts/{made['id']}", rule)
+
+
+def delete_alert(act: Act) -> Reply:
+    return act.call("DELETE", f"/api/alerts/{add_alert(Act(act.server)).json['id']}")
+
+
 ACTS: dict[str, tuple[Callable[[Act], Reply], str]] = {
     f"POST {Q}": (create_queue, "queue.created"),
     f"PUT {Q}/{{queue_id}}": (replace_queue, "queue.changed"),
@@ -196,6 +231,9 @@ ACTS: dict[str, tuple[Callable[[Act], Reply], str]] = {
     "DELETE /api/keys/{key_id}": (revoke_key, "key.revoked"),
     "PUT /api/secrets/{name}": (put_secret, "secret.put"),
     "DELETE /api/secrets/{name}": (delete_secret, "secret.deleted"),
+    "POST /api/alerts": (create_alert, "alert.created"),
+    "PUT /api/alerts/{id}": (replace_alert, "alert.changed"),
+    "DELETE /api/alerts/{id}": (delete_alert, "alert.deleted"),
     "POST /api/crons/run": (run_cron, "cron.started"),
     "POST /api/workflows/{name}/instances/{id}/terminate": (terminate, "workflow.terminated"),
 }

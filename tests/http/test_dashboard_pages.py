@@ -12,7 +12,7 @@ from tests.http.wire import a_name
 from tests.support import Reply, Server
 
 PROGRAM = f"{Path(__file__).parent}/paged_program.py:app"
-ALL = ["Queues", "Dead letters", "Events", "Letters & parcels", "Stamps", "Audit"]
+ALL = ["Queues", "Dead letters", "Events", "Messages", "Letters & parcels", "Stamps", "Audit"]
 
 
 @pytest.fixture(scope="module")

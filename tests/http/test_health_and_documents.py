@@ -166,7 +166,8 @@ def test_every_route_of_the_document_is_there(server, document):
         if "text/event-stream" in str(operation["responses"]):
             concrete += "?event=none"  # refused at once: a stream that is let in does not end
         reply = server.call(method.upper(), concrete, b"{}" if method in ("post", "put", "patch") else None)
-        assert reply.status not in (401, 403, 405)
+        assert reply.status not in (403, 405)
+        assert reply.status != 401 or path.startswith("/webhooks/")  # whose callers have signatures, and no keys
         assert "No route" not in reply.body.decode()
 
 

@@ -8,7 +8,7 @@ from tests.support import IS_SOAK, Server, with_packages
 REQUIREMENTS = Path(__file__).parent / "schemathesis.txt"
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,ignored_auth"
 EXAMPLES = 30 if IS_SOAK else 4
-STREAMS = "(/runs/.+/events|/api/tail)$"  # answers that go on for as long as somebody listens
+STREAMS = "(/runs/.+/events|/api/messages/.+/events|/api/tail)$"  # answers that go on for as long as somebody listens
 
 
 def test_the_server_keeps_to_its_document_whatever_it_is_sent(server: Server, tmp_path: Path):

@@ -212,6 +212,19 @@ async def test_a_name_that_leads_to_a_private_address_is_refused():
     assert receiver.connections == 0
 
 
+async def test_a_server_that_the_operator_named_is_reached_wherever_it_is():
+    shared = Outbound(resolve=Names(["127.0.0.1"], ["127.0.0.1"]))
+    async with receiving() as receiver:
+        door = shared.reaching(f"http://relay.internal:{receiver.port}/v1")
+
+        told = await post(door, f"http://relay.internal:{receiver.port}/v1/letters")
+
+        with pytest.raises(OutboundRefused, match="no public address"):
+            await post(shared, f"http://relay.internal:{receiver.port}/v1/letters")
+    assert told.status == 200
+    assert door.reaching(f"http://relay.internal:{receiver.port}/v2") is door
+
+
 async def test_a_name_is_looked_up_and_checked_once_for_each_connection():
     names = Names(["127.0.0.1"], ["127.0.0.1"])
     async with receiving(lambda request: answer(Connection="close")) as receiver:

@@ -17,6 +17,7 @@ from millrace.privacy import SHOWN_CHARACTERS, scrubbed
         "root@localhost",
         "a@[192.0.2.1]",
         '"odd.name"@example.com',
+        '"odd name"@example.com',
         "+491711234567",
         "+1 (555) 010-9999",
         "%2B15550109999",
@@ -48,6 +49,7 @@ def test_what_identifies_or_lets_in_is_replaced(secret: str, sentence: str) -> N
         ("?token=abc123&expires=17", "?token=(secret)&expires=17"),
         ('{"api_key": "a b c"}', '{"api_key": (secret)}'),
         ("smtp_password = hunter2;", "smtp_password = (secret)"),
+        ("user=ada pwd=hunter2", "user=ada pwd=(secret)"),
         ("X-Signature: v1,abc=", "X-Signature: (secret)"),
     ],
 )

@@ -55,8 +55,8 @@ class AlertObject(msgspec.Struct, frozen=True, kw_only=True):
     above: float
     clear_below: float
     for_seconds: int
-    window_seconds: int | UnsetType
-    minimum: int | UnsetType
+    window_seconds: int | UnsetType = UNSET
+    minimum: int | UnsetType = UNSET
     notify: list[dict[str, str]]
     status: Literal["ok", "pending", "firing"]
     value: float | None

@@ -126,6 +126,7 @@ def _smtp(settings: Settings) -> SmtpSettings | None:
         user=settings.smtp_user,
         password=settings.smtp_password,
         tls=settings.smtp_tls,
+        connections=settings.smtp_connections,
     )
 
 

@@ -2,9 +2,12 @@
 
 import argparse
 import sys
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from millrace.cli.clients import client_of, moment_of, report
 from millrace.cli.printing import counted, escaped, print_json, print_lines, print_table, shortened
@@ -47,7 +50,7 @@ def cancel(arguments: argparse.Namespace) -> int:
 def reschedule(arguments: argparse.Namespace) -> int:
     """Give a message another time."""
     at = _time(arguments)
-    return _act(arguments, "reschedule", given(sendAt=at), f"sent at {at}")
+    return _act(arguments, "reschedule", given(sendAt=at), f"to be sent at {at}")
 
 
 def redrive(arguments: argparse.Namespace) -> int:
@@ -79,7 +82,7 @@ def show(arguments: argparse.Namespace) -> int:
         print_json(found)
         return 0
     content = found.pop("content", None)
-    print_lines(*(f"{name}: {shortened(value)}" for name, value in found.items() if value is not None))
+    print_lines(*facts(found))
     if content is not None:
         print_lines("", *map(escaped, content.splitlines()))
     return 0
@@ -119,7 +122,15 @@ def path_of(message_id: str, below: str = "") -> str:
 def change_row(change: dict[str, Any]) -> tuple[str, ...]:
     """Show a line of history."""
     words = (change["actor"], change["provider"] or "-", change["reason"] or "")
-    return change["at"], change["status"], str(change["attempt"]), *map(shortened, words)
+    return change["at"], change["status"], str(change["attempt"]), *map(escaped, words)
+
+
+def facts(found: dict[str, Any]) -> Iterator[str]:
+    """Show what there is of something, a line for each; all of it, since a link that is cut leads nowhere."""
+    for name, value in found.items():
+        if value is not None:
+            text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+            yield f"{name}: {escaped(text)}"
 
 
 def _write(arguments: argparse.Namespace, *, is_direct: bool) -> int:

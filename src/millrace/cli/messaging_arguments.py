@@ -98,7 +98,7 @@ def _add_exports(verbs: Commands) -> None:
     )
     export.add_argument("--id", metavar="ID", help="stands for this export (a new id)")
     export.add_argument("--format", choices=FORMATS, default="csv", help="of the file (csv)")
-    export.add_argument("--source", choices=("messages", "audit"), default="messages", help="what of (messages)")
+    export.add_argument("--source", choices=("messages", "audit"), help="what of (messages)")
     export.add_argument("--start-date", metavar="D", help=f"not before: {A_DAY}")
     export.add_argument("--end-date", metavar="D", help="not after; a day is included")
     export.add_argument("--status", metavar="S", help="only messages of this status")

@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from millrace.cli.clients import client_of, report
+from millrace.cli.messaging import facts
 from millrace.cli.messaging_streams import download
 from millrace.cli.printing import print_json, print_lines, print_table, shortened
 from millrace.client.wire import given, quoted
@@ -42,7 +43,7 @@ def exports(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(found)
     elif arguments.id is not None:
-        print_lines(*(f"{name}: {shortened(value)}" for name, value in found.items() if value is not None))
+        print_lines(*facts(found))
     elif not found["exports"]:
         print_lines("no exports")
     else:

@@ -127,7 +127,7 @@ class Request:
         """
         text = self.query.get(name, [default])[-1]
         if text not in allowed:
-            raise InvalidRequest(f"{name} is {text[:40]!r}; expected one of {', '.join(allowed)}")
+            raise InvalidRequest(f"{name} is {text[:40]!r}; expected one of {', '.join(filter(None, allowed))}")
         return text
 
 

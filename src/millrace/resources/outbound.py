@@ -51,6 +51,17 @@ class Outbound:
             raise _refused(place.host, "is no public address")
         return place
 
+    def reaching(self, url: str) -> "Outbound":
+        """Give a door that leads to the server of that URL wherever it is, because the operator named it: this or another.
+
+        Raises:
+            OutboundRefused: no http or https URL.
+        """
+        place = read_url(url)
+        if place.is_in(self._allow):
+            return self
+        return Outbound((*self._allow, place.authority), resolve=self._resolve, tls=self._tls)
+
     async def post(
         self,
         url: str,
@@ -113,15 +124,6 @@ class Outbound:
         if not public:
             raise _refused(host, "has no public address")
         return public
-
-
-def outbound_to(url: str, shared: Outbound) -> Outbound:
-    """Give the shared way out, or one of its own for a server that is not public: the operator named it."""
-    try:
-        shared.check(url)
-    except OutboundRefused:
-        return Outbound((url.split("//", 1)[-1].split("/", 1)[0],))
-    return shared
 
 
 class _SystemResolver:

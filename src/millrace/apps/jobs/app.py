@@ -12,7 +12,6 @@ from millrace.apps.jobs.turnstile import Turnstile
 from millrace.apps.jobs.upload_routes import UploadRoutes, UploadRules
 from millrace.platform import App, Cron, Platform
 from millrace.resources.objects.contract import ObjectStore
-from millrace.resources.outbound import outbound_to
 from millrace.sql.schemas import Schema
 
 SCHEMA = Schema("jobs", "millrace.apps.jobs")
@@ -65,11 +64,12 @@ def app(platform: Platform, settings: JobsSettings, objects: ObjectStore) -> App
         admissions=dict.fromkeys(("jobs", "uploads", "runs"), admit),
         crons=(Cron(name="jobs", expression=settings.cron, act=sweep),),
         views=(VIEW,),
+        close=None if turnstile is None else turnstile.outbound.aclose,
     )
 
 
 def _turnstile(platform: Platform, settings: JobsSettings) -> Turnstile | None:
     if settings.turnstile_secret is None:
         return None
-    outbound = outbound_to(settings.turnstile_url, platform.outbound)
+    outbound = platform.outbound.reaching(settings.turnstile_url)
     return Turnstile(outbound, settings.turnstile_url, settings.turnstile_secret)

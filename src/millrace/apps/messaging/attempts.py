@@ -15,7 +15,7 @@ from millrace.apps.messaging.rows import DONE, Change, Row
 from millrace.apps.messaging.sealing import Kept, named
 from millrace.apps.messaging.shown import status_of
 from millrace.batch import BatchMessage
-from millrace.errors import ConfigurationError, InvalidInput
+from millrace.errors import BodyDoesNotFit, ConfigurationError, InvalidInput
 from millrace.message import Outgoing
 from millrace.placing import Placed
 from millrace.settlement import Ack, Buried, Outcome, Postpone, Reject, Released, Removed, Retry, Settlement
@@ -153,13 +153,18 @@ def _begin(work: Work, account_id: str, message: BatchMessage[Any], row: Row | N
 def _read(account_id: str, message: BatchMessage[Any], row: Row | None, rules: Rules) -> Job:
     if row is not None:
         return rules.seals.open(account_id, row.id, Kept(row.body, row.key_id))
-    return rules.seals.read_envelope(account_id, message.body)
+    try:
+        body = message.body
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise BodyDoesNotFit(f"the body cannot be read: {error}") from None
+    return rules.seals.read_envelope(account_id, body)
 
 
 def _refused(work: Work, account_id: str, message: BatchMessage[Any], row: Row | None, error: Exception) -> Attempt:
     """Bury what is no job; one that cannot be opened is tried again, for another server may have the master key."""
-    outcome: Outcome = Reject(str(error)) if isinstance(error, InvalidInput) else Retry(reason=str(error))
-    end = End(outcome=outcome, reason=str(error))
+    reason = rows.storable(str(error))
+    outcome: Outcome = Reject(reason) if isinstance(error, InvalidInput) else Retry(reason=reason)
+    end = End(outcome=outcome, reason=reason)
     if row is None:
         return Attempt(message, message.id, "unknown", message.failures + 1, end=end)
     begun = rows.move(work, account_id, row, "processing", attempts=row.attempts + 1)

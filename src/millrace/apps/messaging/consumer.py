@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from millrace.apps.messaging import attempts
 from millrace.apps.messaging.attempts import Attempt, Closed
+from millrace.apps.messaging.closings import Closings
 from millrace.apps.messaging.ends import End, end_of
 from millrace.apps.messaging.jobs import Job
 from millrace.apps.messaging.queueing import Rules
@@ -18,7 +19,7 @@ from millrace.settlement import Postpone
 
 WRITE_SECONDS = 45.0  # less than a lease: what a provider has taken must be on disk before anybody else may try
 PAUSE_SECONDS = 0.25
-NOT_WRITTEN = Postpone(1)  # what is done is delivered again, to be written then
+NOT_WRITTEN = Postpone(1)  # delivered again: what was not begun to be tried then, what is done to be written
 
 
 class Doing(NamedTuple):
@@ -37,18 +38,28 @@ class Delivery:
 
     def __init__(self, platform: Platform, rules: Rules, processes: Mapping[str, Process]) -> None:
         self._platform, self._rules, self._processes = platform, rules, processes
+        self._closings = Closings(platform, rules)
         self._unwritten: dict[str, End] = {}  # what was done, though the store could not be told
 
     async def __call__(self, batch: MessageBatch, env: Any) -> None:
         """Try all jobs of a batch and settle each by itself."""
         account_id: str = env.ACCOUNT_ID
-        begun = await self._platform.write(partial(attempts.begin, account_id, batch.messages, self._rules))
+        begun = await self._begin(account_id, batch)
         for attempt in begun:
             attempts.tell_begun(self._platform.telemetry, account_id, batch.queue, attempt)
         tried = [self._try(account_id, attempt) for attempt in begun]
         for error in await asyncio.gather(*tried, return_exceptions=True):  # all of them, whatever one of them raises
             if isinstance(error, BaseException):
                 raise error
+
+    async def _begin(self, account_id: str, batch: MessageBatch) -> list[Attempt]:
+        """Write that the jobs are being tried; while the store is away none is, which costs them nothing."""
+        try:
+            return await self._platform.write(partial(attempts.begin, account_id, batch.messages, self._rules))
+        except StoreUnavailable:
+            for message in batch.messages:
+                message.note(NOT_WRITTEN)
+            raise
 
     async def _try(self, account_id: str, attempt: Attempt) -> None:
         began = monotonic()
@@ -77,7 +88,7 @@ class Delivery:
         until = monotonic() + WRITE_SECONDS
         while True:
             try:
-                closed = await self._platform.write(partial(attempts.close, account_id, attempt, end, self._rules))
+                closed = await self._closings.write(account_id, attempt, end)
             except StoreUnavailable:
                 if monotonic() >= until:
                     return None

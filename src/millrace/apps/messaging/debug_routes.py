@@ -12,7 +12,14 @@ from millrace.apps.messaging.jobs import CleanupJob, EmailJob, ExportJob, Job, S
 from millrace.apps.messaging.providers.mime import sender_of
 from millrace.apps.messaging.queueing import By, Queued, Rules, queue_jobs
 from millrace.apps.messaging.settings import MessagingSettings
-from millrace.errors import BodyDoesNotFit, BodyNotJson, Overloaded
+from millrace.errors import (
+    BacklogFull,
+    BodyDoesNotFit,
+    BodyNotJson,
+    IdempotencyKeyReused,
+    MessageTooLarge,
+    Overloaded,
+)
 from millrace.http.desk import Desk
 from millrace.http.request import Request
 from millrace.http.routes import Answer, Route
@@ -60,7 +67,7 @@ class DebugRoutes:
         return (*watching, *self._debug_routes()) if self._settings.debug_routes else watching
 
     def _debug_routes(self) -> tuple[Route, ...]:
-        refuses = (BodyNotJson, BodyDoesNotFit, Overloaded)
+        refuses = (BodyNotJson, BodyDoesNotFit, IdempotencyKeyReused, MessageTooLarge, BacklogFull, Overloaded)
         return (
             Route(method="GET", path="/debug/queue-status", handle=self.show_status, scope=Scope.WATCH,
                   gives=QueueStatus),

@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from millrace.apps.messaging.providers.contract import Away, Failed, Handed, Refused
+from millrace.apps.messaging.rows import storable
 from millrace.errors import InvalidInput, MillraceError, StoreUnavailable
 from millrace.handlers import PermanentError, RetryLater
 from millrace.settlement import Ack, Outcome, Postpone, Reject, Retry
@@ -31,9 +32,9 @@ def end_of_handing(handed: Handed) -> End:
     return End(
         outcome=Ack(),
         status=handed.status,
-        reason=handed.note,
+        reason=None if handed.note is None else storable(handed.note),
         provider=handed.provider,
-        provider_id=handed.provider_id,
+        provider_id=None if handed.provider_id is None else storable(handed.provider_id),
     )
 
 
@@ -42,21 +43,21 @@ def end_of(error: Exception) -> End:
 
     What nobody expected is tried again, and tells no more than its class: its text may hold what the job holds.
     """
+    reason = storable(str(error))
     match error:
         case Refused():
-            return End(outcome=Reject(error.reason), reason=error.reason, provider=error.provider)
+            return End(outcome=Reject(reason), reason=reason, provider=error.provider)
         case Failed():
-            outcome = Retry(error.retry_after_seconds, error.reason)
-            return End(outcome=outcome, reason=error.reason, provider=error.provider)
+            return End(outcome=Retry(error.retry_after_seconds, reason), reason=reason, provider=error.provider)
         case Away():
-            return End(outcome=Postpone(error.seconds), reason=str(error), provider=error.provider)
+            return End(outcome=Postpone(error.seconds), reason=reason, provider=error.provider)
         case PermanentError() | InvalidInput():
-            return End(outcome=Reject(str(error)), reason=str(error))
+            return End(outcome=Reject(reason), reason=reason)
         case RetryLater():
-            return End(outcome=Retry(error.delay_seconds, str(error)), reason=str(error))
+            return End(outcome=Retry(error.delay_seconds, reason), reason=reason)
         case StoreUnavailable():
             return End(outcome=Retry(reason="the store cannot be used"), reason="the store cannot be used")
         case MillraceError():
-            return End(outcome=Retry(reason=str(error)), reason=str(error))
+            return End(outcome=Retry(reason=reason), reason=reason)
     name = type(error).__name__
     return End(outcome=Retry(reason=name), reason=name, error=error)

@@ -34,7 +34,7 @@ class Activity(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class QueueStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Jobs by state: `total` is the sum of the next five. `failureRate` is failed / (done + failed), 0 when there are none.
 
-    `environment` says what is configured, never how.
+    Removals of files that exports have set for later are nobody's jobs, and count when they are due. `environment` says what is configured, never how.
     """
 
     total: int
@@ -75,7 +75,8 @@ def status_of_queue(work: Work, account_id: str, environment: Mapping[str, Any])
     """Count an account's jobs, and tell what happened last."""
     counts = counts_by_status(work, account_id)
     done, failed = sum(counts.get(word, 0) for word in DONE), sum(counts.get(word, 0) for word in FAILED)
-    queued, scheduled, processing = counts["queued"], counts[SCHEDULED], counts.get("processing", 0)
+    queued, processing = counts["queued"], counts.get("processing", 0)
+    scheduled = counts[SCHEDULED] - work.fetch("outbound_removals", (account_id, work.now_ms))[0][0]
     return QueueStatus(
         total=queued + processing + failed + done + scheduled,
         queued=queued,

@@ -21,6 +21,15 @@ class Parcel(NamedTuple):
     body: bytes
 
 
+# A field that tells the type of a job that does not name it, the first that is there.
+TELLING = {
+    "exportId": "export_generation",
+    "olderThan": "cleanup",
+    "subject": "email_send",
+    "recipient": "sms_send",
+}
+
+
 class SmsFields(TypedDict, total=False):
     """A text message. Its priority is normal unless it is said; `send_at` has a time zone."""
 
@@ -74,6 +83,14 @@ def wire_of(job: object, more: Mapping[str, Any], place: str = "$") -> dict[str,
     if isinstance(wire.get("filters"), dict):
         wire["filters"] = _camel(wire["filters"])
     return {**wire, "priority": wire.get("priority", "normal")}
+
+
+def type_by_fields(job: Given) -> str | None:
+    """Give the type of a mapping without one by the fields that it has; None when it names it, or nothing tells."""
+    if not isinstance(job, Mapping) or "type" in job:
+        return None
+    fields = {_camel_word(str(name)) for name in job}
+    return next((kind for field, kind in TELLING.items() if field in fields), None)
 
 
 def parcel_of(wire: dict[str, Any]) -> Parcel:

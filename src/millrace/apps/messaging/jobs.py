@@ -46,8 +46,8 @@ class EmailJob(
 
     message_id: Id
     recipient: Annotated[str, Meta(min_length=3, max_length=ADDRESS_CHARACTERS)]
-    subject: Annotated[str, Meta(max_length=SUBJECT_CHARACTERS)]
-    content: Annotated[str, Meta(max_length=CONTENT_CHARACTERS)]
+    subject: Annotated[str, Meta(min_length=1, max_length=SUBJECT_CHARACTERS)]
+    content: Annotated[str, Meta(min_length=1, max_length=CONTENT_CHARACTERS)]
     priority: Priority
     send_at: str | None = None
 

@@ -39,7 +39,7 @@ class MessageRoutes:
         check_caller(request)
         row = await self._platform.read(lambda work: rows.find(work, request.key.account_id, request.params["id"]))
         job = (
-            self._rules.seals.open(request.key.account_id, row.id, Kept(row.body, row.key_id))
+            self._rules.seals.open_or_none(request.key.account_id, row.id, Kept(row.body, row.key_id))
             if may_read(request)
             else None
         )

@@ -13,6 +13,7 @@ from millrace.apps.messaging.given_jobs import (
     SmsFields,
     parcel_of,
     parcels_of,
+    type_by_fields,
     wire_of,
 )
 from millrace.apps.messaging.producer_log import tell_queued, tell_refused
@@ -64,13 +65,16 @@ class QueueProducer:
         return self._enqueue("cleanup", job, fields)
 
     def enqueue_send_later(self, job: Given, when: datetime) -> Enqueued:
-        """Have a job of any type, which it names, done at a time and not before; `when` has a time zone."""
+        """Have a job of any type done at a time and not before; `when` has a time zone.
+
+        A job that does not name its type is known by its fields.
+        """
         if not isinstance(when, datetime) or when.utcoffset() is None:
             raise BodyDoesNotFit(
                 f"when is {str(when)[:40]!r}; expected a datetime with a time zone, "
                 "such as datetime.now(UTC) + timedelta(hours=24)"
             )
-        return self._enqueue(None, job, {"send_at": when})
+        return self._enqueue(type_by_fields(job), job, {"send_at": when})
 
     def enqueue_batch(self, jobs: Iterable[Given]) -> EnqueuedBatch:
         """Hand over any number of jobs of any types, in parts of at most 100 jobs and 256,000 bytes.

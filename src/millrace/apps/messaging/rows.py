@@ -64,6 +64,11 @@ class Change(NamedTuple):
     actor: str
 
 
+def storable(words: str) -> str:
+    """Cut words from elsewhere to what a row should hold, and replace what is no text in every database."""
+    return words[:REASON_CHARACTERS].replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
 def watch_name(account_id: str, message_id: str) -> str:
     """Name a job to `Store.watch`."""
     return f"message:{account_id}:{message_id}"
@@ -113,7 +118,7 @@ def move(
     Raises:
         RunAgain: it has changed since it was read.
     """
-    reason = None if reason is None else reason[:REASON_CHARACTERS].replace("\0", "\ufffd")
+    reason = None if reason is None else storable(reason)
     moved = row._replace(
         status=status,
         attempts=row.attempts if attempts is None else attempts,

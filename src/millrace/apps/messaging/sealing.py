@@ -53,9 +53,16 @@ class Seals:
             ) from None
         return read_job(msgspec.json.decode(text))
 
+    def open_or_none(self, account_id: str, id: str, kept: Kept) -> Job | None:
+        """Give the job again, None when this server has not the master key that sealed it."""
+        try:
+            return self.open(account_id, id, kept)
+        except ConfigurationError:
+            return None
+
     def hash(self, job: Job) -> bytes:
         """Give what tells a job from another one under the same id; with a master key it cannot be guessed at."""
-        text = encode(msgspec.structs.replace(job, send_at=None))
+        text = encode(job)
         return hashlib.sha256(text).digest() if self._cipher is None else self._cipher.digest(text)
 
     def is_hash_of(self, body_hash: bytes, job: Job) -> bool:

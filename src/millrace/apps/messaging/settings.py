@@ -10,13 +10,17 @@ from millrace.bucket import Rate
 
 
 class SmtpSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """A mail server. `tls` on from the first byte (port 465), by STARTTLS, where the server offers that, or never."""
+    """A mail server. `tls` on from the first byte (port 465), by STARTTLS, where the server offers that, or never.
+
+    `connections` bounds how many there are at once: many servers count them per client, and refuse more than 10 to 20.
+    """
 
     host: str
     port: int = 587
     user: str | None = None
     password: str | None = None
     tls: Literal["auto", "starttls", "on", "off"] = "auto"
+    connections: int = 10
 
 
 class ResendSettings(msgspec.Struct, frozen=True, kw_only=True):

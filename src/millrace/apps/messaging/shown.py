@@ -60,7 +60,9 @@ class HistoryShown(msgspec.Struct, frozen=True, rename="camel"):
 
 def status_word(row: Row, now_ms: int) -> str:
     """Give the status that is shown: what waits for a time that its sender named is scheduled."""
-    is_scheduled = row.status == "queued" and not row.attempts and (row.due_at_ms or 0) > now_ms
+    is_scheduled = (
+        row.status == "queued" and not row.attempts and (row.due_at_ms or 0) > now_ms and row.provider is None
+    )
     return SCHEDULED if is_scheduled else row.status
 
 

@@ -22,7 +22,7 @@ from millrace.apps.messaging.webhooks import (
     resend_report,
     twilio_report,
 )
-from millrace.errors import BodyDoesNotFit, BodyNotJson, ConfigurationError, InvalidInput, NotFound, Unauthenticated
+from millrace.errors import BodyDoesNotFit, BodyNotJson, ConfigurationError, InvalidInput, Unauthenticated
 from millrace.http.desk import Desk
 from millrace.http.request import Request
 from millrace.http.routes import Admit, Answer, Caller, Route
@@ -70,7 +70,7 @@ class WebhookRoutes:
 
     def routes(self) -> tuple[Route, ...]:
         """Give the route."""
-        refuses = (BodyNotJson, BodyDoesNotFit, NotFound)
+        refuses = (BodyNotJson, BodyDoesNotFit)
         return (
             Route(method="POST", path=f"/{WORD}/delivery/{{provider}}", handle=self.take_report, scope=None,
                   refuses=refuses, status=204),
@@ -81,7 +81,9 @@ class WebhookRoutes:
         provider = request.params["provider"]
         reader = self._readers.get(provider)
         if reader is None:
-            raise NotFound(f"no provider {provider[:40]!r} reports here; see the settings of its secret")
+            raise Unauthenticated(
+                f"no signature of {provider[:40]!r} can be checked here; set the secret of that provider"
+            )
         report = reader(desk, request)
         if report is not None:
             account_id = report.account_id or request.key.account_id

@@ -33,17 +33,19 @@ RESEND_EVENTS: Mapping[str, Event] = {
     "email.delivery_delayed": "delayed",
 }
 
-ProviderId = Annotated[str, Meta(min_length=1, max_length=PROVIDER_ID_CHARACTERS, pattern=r"^[^\x00]*$")]
+WITHOUT_ZERO = r"^[^\x00]*$"  # which PostgreSQL keeps in no text
+ProviderId = Annotated[str, Meta(min_length=1, max_length=PROVIDER_ID_CHARACTERS, pattern=WITHOUT_ZERO)]
+OurId = Annotated[Id, Meta(pattern=WITHOUT_ZERO)]
 
 
 class MailReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What any mail provider or relay posts: our id of the message, or the one under which the provider took it."""
 
     status: Literal["delivered", "undelivered", "failed"]
-    message_id: Id | None = None
+    message_id: OurId | None = None
     provider_id: ProviderId | None = None
     reason: Annotated[str, Meta(max_length=2_000)] | None = None
-    account: Id | None = None
+    account: OurId | None = None
 
     def __post_init__(self) -> None:
         if (self.message_id is None) == (self.provider_id is None):

@@ -1,7 +1,6 @@
 """The formats of exports: rows in, bytes out, piece by piece."""
 
 import csv
-import io
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -35,8 +34,8 @@ class CsvWriter:
 
     def __init__(self, columns: Sequence[Column]) -> None:
         self._show = [_SHOWN_IN_CSV[column.kind] for column in columns]
-        self._text = io.StringIO(newline="")
-        self._write = csv.writer(self._text, lineterminator="\r\n").writerows
+        self._lines = _Lines()
+        self._write = csv.writer(self._lines, lineterminator="\r\n").writerows
         self._write([[column.name for column in columns]])
 
     def add(self, lines: Sequence[Line]) -> bytes:
@@ -55,10 +54,15 @@ class CsvWriter:
         return self._taken()
 
     def _taken(self) -> bytes:
-        text = self._text.getvalue()
-        self._text.seek(0)
-        self._text.truncate()
+        text = "".join(self._lines)
+        self._lines.clear()
         return text.encode()
+
+
+class _Lines(list[str]):
+    """What a csv.writer writes into: half the memory of a StringIO, which has four bytes for each character."""
+
+    write = list.append
 
 
 class JsonWriter:

@@ -43,7 +43,7 @@ class ExportRoutes:
             Route(method="GET", path=one, handle=self.show_export, scope=Scope.READ, gives=ExportShown,
                   refuses=(NotFound,)),
             Route(method="GET", path=one + "/download", handle=self.download, scope=Scope.READ,
-                  media_type="application/octet-stream", refuses=(NotFound, Conflict, Gone),
+                  media_type="*/*", refuses=(NotFound, Conflict, Gone),
                   query={name: {"type": "string"} for name in ("account", "expires", "signature")}),
         )  # fmt: skip
 

@@ -15,7 +15,7 @@ from millrace.apps.messaging.exports.following import Following, queue_following
 from millrace.apps.messaging.exports.formats import CONTENT_TYPES, CsvWriter, JsonWriter, Writer
 from millrace.apps.messaging.exports.parquet import ParquetWriter
 from millrace.apps.messaging.exports.rows import Export
-from millrace.apps.messaging.exports.sources import PAGE_ROWS, Source, source_of
+from millrace.apps.messaging.exports.sources import Source, source_of
 from millrace.apps.messaging.job_routes import tell_queued
 from millrace.apps.messaging.jobs import ExportJob, read_filters
 from millrace.apps.messaging.queueing import Queued
@@ -29,6 +29,11 @@ from millrace.work import Work
 
 FILE_BYTES = 100_000_000_000
 TELL_SECONDS, TELL_ROWS = 1.0, 20_000
+FIRST_ROWS, PAGE_ROWS, PAGE_BYTES = (
+    25,
+    250,
+    2 * 1024 * 1024,
+)  # a message may have 128 KB, and is several times in memory
 WRITERS: dict[str, Callable[[Sequence[Column]], Writer]] = {
     "csv": CsvWriter,
     "json": JsonWriter,
@@ -95,14 +100,11 @@ class _Attempt:
         self._told_rows, self._told_at = 0, monotonic()
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        place, found = self._source.first, PAGE_ROWS
-        while found == PAGE_ROWS:
-            page = await self._platform.read(partial(self._source.read, after=place))
-            found = len(page)
-            if page:
-                place = self._source.place(page[-1])
-                yield await asyncio.to_thread(self._encoded, page)
-                await self._tell()
+        place, limit = self._source.first, FIRST_ROWS
+        while page := await self._platform.read(partial(self._source.read, after=place, limit=limit)):
+            place, limit = self._source.place(page[-1]), rows_of_page(len(page), self._size_of(page))
+            yield await asyncio.to_thread(self._encoded, page)
+            await self._tell()
         yield await asyncio.to_thread(self._writer.end)
 
     def _encoded(self, page: Sequence[Row]) -> bytes:
@@ -111,6 +113,9 @@ class _Attempt:
         self.written += len(lines)
         return self._writer.add(lines)
 
+    def _size_of(self, page: Sequence[Row]) -> int:
+        return sum(map(self._source.size, page))
+
     async def _tell(self) -> None:
         """Write how far it is, now and then."""
         if self.examined - self._told_rows < TELL_ROWS and monotonic() - self._told_at < TELL_SECONDS:
@@ -118,6 +123,11 @@ class _Attempt:
         self._told_rows, self._told_at = self.examined, monotonic()
         place = (self._doing.account_id, self._doing.id, self.key, self.examined, self.written)
         await self._platform.write(lambda work: rows.advance(work, *place))
+
+
+def rows_of_page(rows: int, size: int) -> int:
+    """Say how many rows to read next, when the last ones had this many bytes together."""
+    return max(1, min(PAGE_ROWS, PAGE_BYTES * rows // max(size, 1)))
 
 
 def exporting(platform: Platform, objects: ObjectStore, following: Following) -> Process:

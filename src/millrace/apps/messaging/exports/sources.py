@@ -13,7 +13,6 @@ from millrace.errors import Forbidden
 from millrace.sql.transaction import Row as Values
 from millrace.work import Work
 
-PAGE_ROWS = 250  # each may hold 128 KB
 COUNTED_ROWS = 5_000_000
 LAST_MS = (1 << 63) - 1
 LETTERS = ("email_send", "sms_send")
@@ -31,8 +30,12 @@ class Source(Protocol):
         """Count the rows there are to look at; None when there are too many."""
         ...
 
-    def read(self, work: Work, after: Place) -> Sequence[Values]:
-        """Read up to 250 rows after a place; fewer are the last."""
+    def read(self, work: Work, after: Place, limit: int) -> Sequence[Values]:
+        """Read rows after a place, in order; none are left when none come."""
+        ...
+
+    def size(self, row: Values) -> int:
+        """Give about how many bytes a row has."""
         ...
 
     def place(self, row: Values) -> Place:
@@ -73,10 +76,14 @@ class Messages:
         bindings = {"account_id": self._account_id, "start_ms": self.first[0], "end_ms": self._end_ms}
         return _counted(work, "count_export_messages", bindings)
 
-    def read(self, work: Work, after: Place) -> Sequence[Values]:
+    def read(self, work: Work, after: Place, limit: int) -> Sequence[Values]:
         """See `Source`."""
-        bindings = {"after_ms": after[0], "after_id": after[1], "end_ms": self._end_ms, "limit": PAGE_ROWS}
+        bindings = {"after_ms": after[0], "after_id": after[1], "end_ms": self._end_ms, "limit": limit}
         return work.fetch("export_messages", {"account_id": self._account_id, **bindings})
+
+    def size(self, row: Values) -> int:
+        """See `Source`."""
+        return len(_row_of(row).body)
 
     def place(self, row: Values) -> Place:
         """See `Source`."""
@@ -132,10 +139,14 @@ class Entries:
         """See `Source`."""
         return _counted(work, "count_export_entries", {"account_id": self._account_id})
 
-    def read(self, work: Work, after: Place) -> Sequence[Values]:
+    def read(self, work: Work, after: Place, limit: int) -> Sequence[Values]:
         """See `Source`."""
-        bindings = {"account_id": self._account_id, "after": after[0], "limit": PAGE_ROWS}
+        bindings = {"account_id": self._account_id, "after": after[0], "limit": limit}
         return work.fetch("export_entries", bindings)
+
+    def size(self, row: Values) -> int:
+        """See `Source`."""
+        return len(row[5])
 
     def place(self, row: Values) -> Place:
         """See `Source`."""

@@ -11,7 +11,7 @@ from millrace.apps.messaging.providers.smtp import SmtpProvider
 from millrace.apps.messaging.providers.twilio import TwilioProvider
 from millrace.apps.messaging.settings import MessagingSettings
 from millrace.clock import Clock
-from millrace.resources.outbound import Outbound, outbound_to
+from millrace.resources.outbound import Outbound
 from millrace.telemetry import Telemetry
 
 OUTBOX = "outbox"
@@ -42,7 +42,7 @@ def make_providers(
     """
     sender_of(settings.mail_from)
     bases = [given.api_base for given in (settings.resend, settings.twilio) if given is not None]
-    doors = {base: outbound_to(base, outbound) for base in bases}
+    doors = {base: outbound.reaching(base) for base in bases}
     return Providers(
         Guarded(_email(settings, doors, clock), telemetry, settings.email_rate, take),
         Guarded(_sms(settings, doors, clock), telemetry, settings.sms_rate, take),

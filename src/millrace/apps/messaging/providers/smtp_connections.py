@@ -12,7 +12,6 @@ from aiosmtplib import SMTP, SMTPException, SMTPHeloError, SMTPResponseException
 from millrace.apps.messaging.providers.smtp_replies import Step
 from millrace.apps.messaging.settings import SmtpSettings
 
-CONNECTIONS = 10  # at once; many servers count them per client, and refuse more than 10 to 20
 IDLE_SECONDS = 30
 REUSE_SECONDS = 5  # for the sign of life of a connection that was idle
 QUIT_SECONDS = 2
@@ -30,7 +29,7 @@ class NoTurn(Exception):
 
 
 class SmtpConnections:
-    """At most 10 connections to one server, of which idle ones are closed after 30 s.
+    """As many connections to one server as its settings allow, of which idle ones are closed after 30 s.
 
     Args:
         settings: Which server.
@@ -40,7 +39,7 @@ class SmtpConnections:
 
     def __init__(self, settings: SmtpSettings, tls: ssl.SSLContext | None, *, turn_seconds: float) -> None:
         self._settings, self._tls, self._turn_seconds = settings, tls, turn_seconds
-        self._turns = asyncio.Semaphore(CONNECTIONS)
+        self._turns = asyncio.Semaphore(settings.connections)
         self._idle: dict[SMTP, asyncio.TimerHandle] = {}
         self._is_closed = False
 

@@ -77,7 +77,13 @@ select status, count(*) from outbound_messages where account_id = :account_id gr
 -- Those that wait for a time their sender named.
 select count(*)
 from outbound_messages
-where account_id = :account_id and status = 'queued' and due_at_ms > :now_ms and attempts = 0
+where account_id = :account_id and status = 'queued' and due_at_ms > :now_ms and attempts = 0 and provider is null
+
+-- name: outbound_removals
+-- Those among them that no sender named: exports have their files removed.
+select count(*)
+from outbound_messages
+where account_id = :account_id and status = 'queued' and due_at_ms > :now_ms and attempts = 0 and owner = 'export'
 
 -- name: outbound_ended_since
 select status, count(*)

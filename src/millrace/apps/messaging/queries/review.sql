@@ -11,7 +11,7 @@ select
     provider, provider_id, owner, correlation_id, created_at_ms, updated_at_ms
 from outbound_messages
 where
-    account_id = :account_id and status = 'queued' and attempts = 0 and due_at_ms > :now_ms
+    account_id = :account_id and status = 'queued' and attempts = 0 and due_at_ms > :now_ms and provider is null
     and (due_at_ms, id) > (:after_ms, :after_id)
 order by due_at_ms, id
 limit :limit

@@ -6,11 +6,12 @@ order by message_id, number
 
 -- name: delete_outbound
 -- What somebody has touched since it was archived stays.
-delete from outbound_messages
+delete from outbound_messages gone
+using unnest(:ids::text[]) wanted (id)
 where
-    account_id = :account_id and id = any(:ids::text[]) and updated_at_ms < :older_than_ms
-    and status in ('rejected', 'cancelled', 'sent', 'stored', 'delivered', 'undelivered', 'failed', 'done')
-returning id
+    gone.account_id = :account_id and gone.id = wanted.id and gone.updated_at_ms < :older_than_ms
+    and gone.status in ('rejected', 'cancelled', 'sent', 'stored', 'delivered', 'undelivered', 'failed', 'done')
+returning gone.id
 
 -- name: delete_history
 delete from message_history where account_id = :account_id and message_id = any(:ids::text[])
