@@ -34,7 +34,7 @@ class MessagingConfig(msgspec.Struct, frozen=True, kw_only=True):
     twilio_api_base: str = "https://api.twilio.com"
     delivery_webhook_secret: str | None = None
     provider_seconds: float = 30
-    retry_base_seconds: int = 60
+    retry_base_seconds: float = 60
     message_key_rate: str = "1000"
     message_recipient_rate: str | None = None
     email_rate: str | None = None
@@ -124,7 +124,7 @@ _READERS: Mapping[str, Any] = {
     "resend_api_base": _url,
     "twilio_api_base": _url,
     "provider_seconds": _seconds_or_days(0.1, 600),
-    "retry_base_seconds": _whole(0, 86_400),
+    "retry_base_seconds": _seconds_or_days(0, 86_400),
     "export_link_seconds": _whole(1, 31_536_000),
     **{f"{name}_rate": _rate for name in _RATES},
     **{f"retention_{name}_days": _seconds_or_days(0, 36_500) for name in _DAYS},

@@ -14,8 +14,8 @@ from prometheus_client.registry import Collector
 from millrace.access.keys import Key
 from millrace.access.scopes import Scope
 from millrace.http.desk import Desk
+from millrace.http.metrics_histogram import Histogram
 from millrace.http.metrics_jobs import JOB_EVENTS, TARGET_EVENTS, JobMetrics, TargetMetrics
-from millrace.http.metrics_times import Times
 from millrace.http.request import Request
 from millrace.http.routes import Answer, Route
 from millrace.message import Backlog
@@ -35,6 +35,7 @@ COUNTED = {
 }
 BOOKED = (*COUNTED, "handler.returned", *JOB_EVENTS, *TARGET_EVENTS)
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+BATCH_SIZES = (1, 2, 5, 10, 20, 50, 100)
 
 Read = Callable[[Desk, Key], Awaitable[Collector]]
 
@@ -44,8 +45,9 @@ class _AccountMetrics(Collector):
 
     def __init__(self) -> None:
         self.counts: defaultdict[tuple[str, str], int] = defaultdict(int)
-        self.send = Times(SECONDS)
-        self.handler: defaultdict[str, Times] = defaultdict(partial(Times, SECONDS))
+        self.send = Histogram(SECONDS)
+        self.handler: defaultdict[str, Histogram] = defaultdict(partial(Histogram, SECONDS))
+        self.batches: defaultdict[str, Histogram] = defaultdict(partial(Histogram, BATCH_SIZES))
         self.jobs = JobMetrics()
 
     def collect(self) -> Iterator[Metric]:
@@ -62,6 +64,10 @@ class _AccountMetrics(Collector):
         for queue, times in self.handler.items():
             handler.add_metric([queue], times.buckets(), times.total)
         yield handler
+        batch = HistogramMetricFamily("millrace_batch_messages", "Messages of a handler call", labels=["queue"])
+        for queue, sizes in self.batches.items():
+            batch.add_metric([queue], sizes.buckets(), sizes.total)
+        yield batch
         yield from self.jobs.collect()
 
 
@@ -81,6 +87,7 @@ class MetricsBook:
         account = self._accounts[fields["account_id"]]
         if name == "handler.returned":
             account.handler[fields["queue"]].add(fields["duration_ms"] / 1000)
+            account.batches[fields["queue"]].add(fields["count"])
             return
         if name in JOB_EVENTS:
             account.jobs.count(name, fields)

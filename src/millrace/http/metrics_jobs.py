@@ -8,7 +8,7 @@ from typing import Any
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from millrace.http.metrics_times import Times
+from millrace.http.metrics_histogram import Histogram
 
 JOB_EVENTS = ("job.queued", "job.ended")
 TARGET_EVENTS = ("target.opened", "target.closed")
@@ -21,7 +21,7 @@ class JobMetrics(Collector):
     def __init__(self) -> None:
         self._queued: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._ended: defaultdict[tuple[str, str, str], int] = defaultdict(int)
-        self._times: defaultdict[tuple[str, str], Times] = defaultdict(partial(Times, JOB_SECONDS))
+        self._times: defaultdict[tuple[str, str], Histogram] = defaultdict(partial(Histogram, JOB_SECONDS))
 
     def count(self, name: str, fields: Mapping[str, Any]) -> None:
         """Count an event of `JOB_EVENTS`."""

@@ -248,7 +248,7 @@ class QueueConsumer:
     ) -> None:
         """Tell how the call went: one line for an error of the batch, one for each message that failed by itself."""
         fields = self._fields()
-        self._telemetry.emit("handler.returned", **fields, duration_ms=duration_ms)
+        self._telemetry.emit("handler.returned", **fields, count=len(messages), duration_ms=duration_ms)
         if batch.ignored:
             self._telemetry.emit("handler.ignored", **fields, calls=dict(Counter(batch.ignored)))
         for message, failure in batch.failures:

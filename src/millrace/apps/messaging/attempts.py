@@ -1,6 +1,7 @@
 """Attempts at jobs, as functions of an open transaction: begun with a delivery, closed with its settlement."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import msgspec
@@ -12,10 +13,10 @@ from millrace.apps.messaging.queueing import CORRELATION, By, Rules, insert
 from millrace.apps.messaging.queues import QUEUE, STATUS_QUEUE
 from millrace.apps.messaging.reports import apply_kept
 from millrace.apps.messaging.rows import DONE, Change, Row
-from millrace.apps.messaging.sealing import Kept, named
+from millrace.apps.messaging.sealing import named
 from millrace.apps.messaging.shown import status_of
 from millrace.batch import BatchMessage
-from millrace.errors import BodyDoesNotFit, ConfigurationError, InvalidInput
+from millrace.errors import BacklogFull, BodyDoesNotFit, ConfigurationError, InvalidInput
 from millrace.message import Outgoing
 from millrace.placing import Placed
 from millrace.settlement import Ack, Buried, Outcome, Postpone, Reject, Released, Removed, Retry, Settlement
@@ -78,12 +79,13 @@ def close(account_id: str, attempt: Attempt, end: End, rules: Rules, work: Work)
 
 
 def tell_status(work: Work, account_id: str, row: Row) -> None:
-    """Send how a message ended to the account's queue for that, if it has one with a consumer."""
+    """Send how a message ended to the account's queue for that, if it has one with a consumer, and room."""
     if row.status not in rows.ENDED:
         return
     queue = queues.named(work.tx, account_id, STATUS_QUEUE)
     if queue is not None and queue.consumer is not None:
-        work.send(queue.id, [Outgoing(body=msgspec.json.encode(status_of(row, work.now_ms)), source="messaging")])
+        with suppress(BacklogFull):  # whoever is so far behind must not hold messages up
+            work.send(queue.id, [Outgoing(body=msgspec.json.encode(status_of(row, work.now_ms)), source="messaging")])
 
 
 def tell_begun(telemetry: Telemetry, account_id: str, queue: str, attempt: Attempt) -> None:
@@ -152,7 +154,7 @@ def _begin(work: Work, account_id: str, message: BatchMessage[Any], row: Row | N
 
 def _read(account_id: str, message: BatchMessage[Any], row: Row | None, rules: Rules) -> Job:
     if row is not None:
-        return rules.seals.open(account_id, row.id, Kept(row.body, row.key_id))
+        return rules.seals.open_row(account_id, row)
     try:
         body = message.body
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:

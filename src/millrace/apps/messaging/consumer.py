@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from millrace.apps.messaging import attempts
 from millrace.apps.messaging.attempts import Attempt, Closed
-from millrace.apps.messaging.closings import Closings
 from millrace.apps.messaging.ends import End, end_of
 from millrace.apps.messaging.jobs import Job
 from millrace.apps.messaging.queueing import Rules
@@ -38,7 +37,6 @@ class Delivery:
 
     def __init__(self, platform: Platform, rules: Rules, processes: Mapping[str, Process]) -> None:
         self._platform, self._rules, self._processes = platform, rules, processes
-        self._closings = Closings(platform, rules)
         self._unwritten: dict[str, End] = {}  # what was done, though the store could not be told
 
     async def __call__(self, batch: MessageBatch, env: Any) -> None:
@@ -88,7 +86,7 @@ class Delivery:
         until = monotonic() + WRITE_SECONDS
         while True:
             try:
-                closed = await self._closings.write(account_id, attempt, end)
+                closed = await self._platform.write(partial(attempts.close, account_id, attempt, end, self._rules))
             except StoreUnavailable:
                 if monotonic() >= until:
                     return None

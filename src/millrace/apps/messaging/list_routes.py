@@ -17,10 +17,9 @@ from millrace.apps.messaging.listing import Wanted, cursor_of, find_messages, re
 from millrace.apps.messaging.message_routes import ONE, may_read
 from millrace.apps.messaging.queueing import Rules
 from millrace.apps.messaging.rows import Change, Row, Status
-from millrace.apps.messaging.sealing import Kept
 from millrace.apps.messaging.shown import SCHEDULED, MessageShown, change_of, message_of
 from millrace.coordination.feed import follow_numbered, numbered_event, sse_of
-from millrace.errors import ConfigurationError, InvalidRequest, NotFound
+from millrace.errors import InvalidRequest, NotFound
 from millrace.http.desk import Desk
 from millrace.http.request import Request
 from millrace.http.routes import Answer, Connection, Route, Socket, Stream
@@ -79,7 +78,7 @@ class ListRoutes:
         )
         before = read_cursor(request.query.get("before", [""])[-1])
         account_id, limit = request.key.account_id, request.number("limit", LIST, LIST_MAX)
-        opened = partial(self._open, account_id) if may_read(request) else _closed
+        opened = partial(self._rules.seals.show_row, account_id) if may_read(request) else _closed
         listed = await find_messages(self._platform, account_id, wanted, limit, before, opened)
         shown = [message_of(found.row, found.job, desk.clock()) for found in listed.found]
         return Answer(msgspec.json.encode(MessagesShown(shown, cursor_of(listed.next))))
@@ -110,12 +109,6 @@ class ListRoutes:
 
         name = rows.watch_name(account_id, row.id)
         return follow_numbered(self._platform.store, name, read_after, attrgetter("number"), after)
-
-    def _open(self, account_id: str, row: Row) -> Job | None:
-        try:
-            return self._rules.seals.open(account_id, row.id, Kept(row.body, row.key_id))
-        except ConfigurationError:  # sealed with another master key: the others are shown all the same
-            return None
 
 
 async def _hear(connection: Connection) -> None:

@@ -7,7 +7,6 @@ from millrace.apps.messaging import rows
 from millrace.apps.messaging.job_routes import check_caller
 from millrace.apps.messaging.queueing import Rules
 from millrace.apps.messaging.rows import Change, Row
-from millrace.apps.messaging.sealing import Kept
 from millrace.apps.messaging.shown import HistoryShown, MessageShown, change_of, message_of
 from millrace.errors import NotFound
 from millrace.http.desk import Desk
@@ -38,11 +37,7 @@ class MessageRoutes:
         """Show a job, by its id or by that of its message in the queue; its content to those who may peek or review."""
         check_caller(request)
         row = await self._platform.read(lambda work: rows.find(work, request.key.account_id, request.params["id"]))
-        job = (
-            self._rules.seals.open_or_none(request.key.account_id, row.id, Kept(row.body, row.key_id))
-            if may_read(request)
-            else None
-        )
+        job = self._rules.seals.show_row(request.key.account_id, row) if may_read(request) else None
         return Answer(msgspec.json.encode(message_of(row, job, desk.clock())))
 
     async def show_history(self, desk: Desk, request: Request) -> Answer:

@@ -9,7 +9,7 @@ STATUS_QUEUE = "message-status"  # where an account has this queue with a consum
 SCRIPT = "apps/messaging"  # no file of that name takes the consumer for its own
 
 
-def needs(retry_base_seconds: int) -> tuple[QueueNeed, ...]:
+def needs(retry_base_seconds: float) -> tuple[QueueNeed, ...]:
     """Give the queues; a failed message waits 2, 4, 8, … times `retry_base_seconds`, at most a day."""
     return (
         QueueNeed(name=DEAD_LETTERS, settings=QueueSettings(message_retention_period=None)),

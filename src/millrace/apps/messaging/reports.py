@@ -11,9 +11,7 @@ from millrace.apps.messaging.jobs import EmailJob, SmsJob
 from millrace.apps.messaging.providers.scrub import without_recipient
 from millrace.apps.messaging.queueing import Rules
 from millrace.apps.messaging.rows import Row, Status
-from millrace.apps.messaging.sealing import Kept
 from millrace.coordination.claims import claim
-from millrace.errors import ConfigurationError
 from millrace.ids import new_id
 from millrace.work import Work
 
@@ -132,9 +130,8 @@ def _scrubbed(account_id: str, row: Row, report: Report, rules: Rules) -> str | 
     said = report.reason or (report.event if report.event in ("complained", "delayed") else None)
     if said is None:
         return None
-    try:
-        job = rules.seals.open(account_id, row.id, Kept(row.body, row.key_id))
-    except ConfigurationError:  # sealed with another master key; nobody can tell what stands in the reason
+    job = rules.seals.show_row(account_id, row)
+    if job is None:  # nobody can tell what stands in the reason
         return report.event
     return without_recipient(said, job) if isinstance(job, EmailJob | SmsJob) else said
 

@@ -23,7 +23,6 @@ from millrace.apps.messaging.queueing import (
 )
 from millrace.apps.messaging.queues import DEAD_LETTERS
 from millrace.apps.messaging.rows import Row
-from millrace.apps.messaging.sealing import Kept
 from millrace.apps.messaging.shown import status_word
 from millrace.clock import iso_milliseconds
 from millrace.errors import Conflict, Forbidden
@@ -189,7 +188,10 @@ def _place(row: Row) -> Placed:
 
 
 def _open(account_id: str, row: Row, rules: Rules) -> Job:
-    return rules.seals.open(account_id, row.id, Kept(row.body, row.key_id))
+    job = rules.seals.show_row(account_id, row)
+    if job is None:
+        raise Conflict(f"message {row.id[:64]!r} was sealed with another master key; start the server with that one")
+    return job
 
 
 def _reseal(work: Work, account_id: str, message_id: str, job: Job, rules: Rules) -> None:

@@ -8,6 +8,7 @@ import msgspec
 
 from millrace.access.cipher import NONCE_BYTES, Cipher, Sealed
 from millrace.apps.messaging.jobs import CleanupJob, ExportJob, Job, id_of, read_job, type_of
+from millrace.apps.messaging.rows import Row
 from millrace.errors import ConfigurationError
 
 KEY_ID_CHARACTERS = 16
@@ -53,10 +54,18 @@ class Seals:
             ) from None
         return read_job(msgspec.json.decode(text))
 
-    def open_or_none(self, account_id: str, id: str, kept: Kept) -> Job | None:
-        """Give the job again, None when this server has not the master key that sealed it."""
+    def open_row(self, account_id: str, row: Row) -> Job:
+        """Give the job that a row holds.
+
+        Raises:
+            ConfigurationError: it was sealed with another master key, or changed.
+        """
+        return self.open(account_id, row.id, Kept(row.body, row.key_id))
+
+    def show_row(self, account_id: str, row: Row) -> Job | None:
+        """Give the job that a row holds, None when this server has not the master key that sealed it."""
         try:
-            return self.open(account_id, id, kept)
+            return self.open_row(account_id, row)
         except ConfigurationError:
             return None
 

@@ -58,7 +58,7 @@ class MessagingSettings(msgspec.Struct, frozen=True, kw_only=True):
     twilio: TwilioSettings | None = None
     delivery_secret: str | None = None
     provider_seconds: float = 30
-    retry_base_seconds: int = 60
+    retry_base_seconds: float = 60
     debug_routes: bool = True
     key_rate: Rate | None = Rate(1_000, 1)
     recipient_rate: Rate | None = None

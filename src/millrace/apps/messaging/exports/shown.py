@@ -6,10 +6,9 @@ from millrace.apps.messaging.exports.links import LinkRules, url_of
 from millrace.apps.messaging.exports.rows import Export
 from millrace.apps.messaging.jobs import ExportJob
 from millrace.apps.messaging.rows import Row
-from millrace.apps.messaging.sealing import Kept, Seals
+from millrace.apps.messaging.sealing import Seals
 from millrace.apps.messaging.shown import status_word
 from millrace.clock import iso_milliseconds
-from millrace.errors import ConfigurationError
 
 WHOLE = 100
 
@@ -81,10 +80,7 @@ def _progress(export: Export) -> Progress:
 
 
 def _user_id(row: Row, account_id: str, seals: Seals) -> str | None:
-    try:
-        job = seals.open(account_id, row.id, Kept(row.body, row.key_id))
-    except ConfigurationError:  # sealed under another master key
-        return None
+    job = seals.show_row(account_id, row)
     return job.user_id if isinstance(job, ExportJob) else None
 
 

@@ -7,7 +7,7 @@ from millrace.apps.messaging.exports.columns import AUDIT, MESSAGES, Column, Lin
 from millrace.apps.messaging.exports.rows import Export
 from millrace.apps.messaging.jobs import EmailJob, Filters, SmsJob, read_send_at
 from millrace.apps.messaging.rows import Row
-from millrace.apps.messaging.sealing import Kept, Seals
+from millrace.apps.messaging.sealing import Seals
 from millrace.apps.messaging.shown import status_word
 from millrace.errors import Forbidden
 from millrace.sql.transaction import Row as Values
@@ -104,7 +104,7 @@ class Messages:
         )
 
     def _line(self, row: Row, delivered_at_ms: int | None) -> Line:
-        job = self._seals.open(self._account_id, row.id, Kept(row.body, row.key_id))
+        job = self._seals.open_row(self._account_id, row)
         assert isinstance(job, EmailJob | SmsJob)
         return (
             row.id,

@@ -64,7 +64,7 @@ async def show_list(rooms: Rooms, turn: Turn) -> Answer:
         wanted_of(asked),
         SHOWN_MESSAGES,
         read_cursor(before),
-        partial(rooms.open, turn.account_id),
+        partial(rooms.seals.show_row, turn.account_id),
     )
     totals = await rooms.platform.read(lambda work: _totals(work, turn.account_id))
     after = cursor_of(listed.next)

@@ -47,7 +47,7 @@ async def show_message(rooms: Rooms, turn: Turn) -> Answer:
 async def answer_message(rooms: Rooms, turn: Turn, status: int = 200, problem: str = "") -> Answer:
     """Answer with the page of a message; `problem` is why an act was refused."""
     row, changes = await rooms.platform.read(partial(_read, turn.account_id, turn.request.params["id"]))
-    job = rooms.open(turn.account_id, row)
+    job = rooms.seals.show_row(turn.account_id, row)
     word = status_word(row, turn.desk.clock())
     return turn.page(
         "messages/message.html",
