@@ -76,7 +76,7 @@ async def _accepted(table: Table, lines: list[Line]) -> None:
         floor = LIST * await _rate(lines, LISTS, f"{push}/batch", lambda batch=batch: {"messages": batch})  # type: ignore[misc]
         lists.append((LIST * await _rate(lines, LISTS, ROUTE, lambda: [_mail(LATER) for _ in range(LIST)]), floor))
     table.ratio(f"messages queued, {CLIENTS} clients (floor: push)", singles, 0.3)
-    table.ratio(f"messages queued in lists of {LIST}, {CLIENTS} clients (floor: batch)", lists, 0.1)
+    table.ratio(f"messages queued in lists of {LIST}, {CLIENTS} clients (floor: batch)", lists, 0.08)
 
 
 async def _handed_over(table: Table, lines: list[Line], address: str, sink: Sink, pid: int) -> None:

@@ -92,7 +92,7 @@ async def test_what_is_refused_is_tried_once_and_buried_with_its_reason(tmp_path
         row = await rooms.row("msg-1")
         assert rooms.provider.tried == ["msg-1"]
         assert (row.status, row.attempts, row.reason) == ("failed", 1, "550 5.1.1 no such user")
-        assert await rooms.dead() == ["550 5.1.1 no such user"]
+        assert await rooms.dead() == ["550 5.1.1 no such user (attempt 1)"]
         assert await rooms.messages() == []
         assert await rooms.story("msg-1") == ["queued", "processing", "failed"]
 
@@ -108,7 +108,7 @@ async def test_what_fails_is_tried_three_times_after_two_and_four_times_the_base
 
         assert rooms.provider.tried == ["msg-1"] * 3
         assert gaps == [120, 240]
-        assert await rooms.dead() == ["451 busy"]
+        assert await rooms.dead() == ["451 busy (attempt 3)"]
         [dead] = await rooms.messages(DEAD_LETTERS)
         assert b"msg-1" in dead.body
         assert (await rooms.row("msg-1")).attempts == 3
@@ -176,7 +176,7 @@ async def test_the_errors_of_processors_mean_what_they_say(tmp_path, database, e
         await rooms.run()
 
         assert rooms.provider.tried == ["sms-1"] * tries
-        assert await rooms.dead() == [reason]
+        assert await rooms.dead() == [f"{reason} (attempt {tries})"]
 
 
 STRANGE = "550 \udcff\0 " + "x" * 10_000
@@ -194,7 +194,7 @@ async def test_a_reason_that_no_database_holds_is_cut_and_mended(tmp_path, datab
         [reason] = await rooms.dead()
         assert reason.startswith("550 ")
         assert len(reason) <= 500
-        assert (await rooms.row("msg-1")).reason == reason
+        assert (await rooms.row("msg-1")).reason.startswith(reason.partition(" (attempt")[0])
 
 
 @on_both

@@ -283,7 +283,7 @@ async def test_a_full_disk_leaves_no_file_and_says_why(rooms, tmp_path):
     row = await rooms.row("export-1")
     assert (row.status, row.attempts) == ("failed", 3)
     assert row.reason.endswith("No space left on device")
-    assert await rooms.dead() == [row.reason]
+    assert await rooms.dead() == [f"{row.reason} (attempt 3)"]
     assert files_in(tmp_path) == []
 
 

@@ -50,7 +50,8 @@ async def test_the_same_job_again_is_the_same_job_and_another_one_under_its_id_i
         [again] = await rooms.queue(dict(reversed(email().items())))
 
         assert again.job_id == first.job_id
-        for other in (email(content="other"), email(priority="low"), sms("msg-1"), export("msg-1")):
+        later = email(sendAt="2030-01-01T00:00:00Z")
+        for other in (email(content="other"), email(priority="low"), later, sms("msg-1"), export("msg-1")):
             with pytest.raises(IdempotencyKeyReused, match="msg-1"):
                 await rooms.queue(other)
         assert len(await rooms.messages()) == 1
@@ -203,6 +204,18 @@ async def test_every_job_leaves_a_hash_in_the_audit_trail_and_nothing_of_what_it
         assert entry.details["type"] == "email_send"
         assert entry.details["hash"] == (await rooms.row("msg-1")).body_hash.hex()
         assert not any(word in repr(entry) for word in (CONTENT, "Hello", "ada@example.com"))
+
+
+@on_both
+async def test_a_job_that_came_past_our_door_is_in_the_audit_trail_as_well(tmp_path, database):
+    """S1-85."""
+    async with open_rooms(tmp_path, database) as rooms:
+        job_id = await rooms.send(email())
+
+        await rooms.deliver()
+
+        [entry] = await notes(rooms)
+        assert (entry.object, entry.details["job"], entry.details["type"]) == ("message msg-1", job_id, "email_send")
 
 
 async def test_with_a_master_key_the_hash_cannot_be_guessed_at(tmp_path):

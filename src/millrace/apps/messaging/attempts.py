@@ -9,10 +9,10 @@ import msgspec
 from millrace.apps.messaging import rows
 from millrace.apps.messaging.ends import End
 from millrace.apps.messaging.jobs import Job
-from millrace.apps.messaging.queueing import CORRELATION, By, Rules, insert
+from millrace.apps.messaging.queueing import CORRELATION, By, Rules, insert, note_queued
 from millrace.apps.messaging.queues import QUEUE, STATUS_QUEUE
 from millrace.apps.messaging.reports import apply_kept
-from millrace.apps.messaging.rows import DONE, Change, Row
+from millrace.apps.messaging.rows import DONE, REASON_CHARACTERS, Change, Row
 from millrace.apps.messaging.sealing import named
 from millrace.apps.messaging.shown import status_of
 from millrace.batch import BatchMessage
@@ -182,7 +182,8 @@ def _repeat(message: BatchMessage[Any], known: Row, is_same: bool) -> Attempt:  
 
 
 def _adopt(work: Work, account_id: str, message: BatchMessage[Any], id: str, job: Job, rules: Rules) -> Row:
-    """Write the row of a job that was sent into the queue past our door."""
+    """Write the row of a job that was sent into the queue past our door, and note it as one that came through that."""
+    note_queued(work, account_id, id, job, message.id, rules)
     by = By(QUEUE_OWNER, message.headers.get(CORRELATION, ""))
     return insert(work, account_id, id, job, "queued", rules, by, Placed(message.id, message.lease.key))
 
@@ -192,7 +193,10 @@ def _settle(work: Work, account_id: str, attempt: Attempt, end: End) -> Settleme
     queue = queues.named(work.tx, account_id, QUEUE)
     if queue is None:
         return None
-    return work.settle_delivery(queue.id, attempt.message, _outcome(work, queue.id, attempt, end))
+    outcome = _outcome(work, queue.id, attempt, end)
+    if attempt.end is None:
+        outcome = _counted(outcome, attempt.number)
+    return work.settle_delivery(queue.id, attempt.message, outcome)
 
 
 def _outcome(work: Work, queue_id: str, attempt: Attempt, end: End) -> Outcome:
@@ -206,6 +210,17 @@ def _outcome(work: Work, queue_id: str, attempt: Attempt, end: End) -> Outcome:
     return outcome if outcome.delay_seconds > own_seconds else Retry(None, outcome.reason)
 
 
+def _counted(outcome: Outcome, number: int) -> Outcome:
+    """Say with the reason which attempt it was: a dead letter counts its deliveries anew."""
+    tail = f" (attempt {number})"
+    match outcome:
+        case Reject(reason=reason):
+            return Reject(reason[: REASON_CHARACTERS - len(tail)] + tail)
+        case Retry(delay_seconds=delay_seconds, reason=str(reason)):
+            return Retry(delay_seconds, reason[: REASON_CHARACTERS - len(tail)] + tail)
+    return outcome
+
+
 def _move(work: Work, account_id: str, row: Row, end: End, settlement: Settlement | None) -> Row:
     about: dict[str, Any] = {"reason": end.reason, "provider": end.provider}
     if end.is_success:
@@ -215,7 +230,8 @@ def _move(work: Work, account_id: str, row: Row, end: End, settlement: Settlemen
             tried = row.attempts - isinstance(end.outcome, Postpone)
             return rows.move(work, account_id, row, "queued", attempts=tried, due_at_ms=due_at_ms, **about)
         case Buried() | Removed():
-            work.note(account_id, "message.failed", f"message {row.id}", type=row.type, attempts=row.attempts)
+            about_job = {"type": row.type, "job": row.job_id, "attempts": row.attempts}
+            work.note(account_id, "message.failed", f"message {row.id}", **about_job)
     return rows.move(work, account_id, row, "failed", **about)
 
 

@@ -102,7 +102,7 @@ def send_row(work: Work, account_id: str, row: Row, job: Job, rules: Rules, *, r
     work.apply(
         "queue_outbound", {"job_id": placed.id, "message_key": placed.key, "account_id": account_id, "id": row.id}
     )
-    _note(work, account_id, row.id, job, placed.id, rules)
+    note_queued(work, account_id, row.id, job, placed.id, rules)
     queued = row._replace(job_id=placed.id, message_key=placed.key)
     return rows.move(work, account_id, queued, "queued", due_at_ms=read_send_at(job.send_at), reason=reason)
 
@@ -173,6 +173,12 @@ def insert(
     return row
 
 
+def note_queued(work: Work, account_id: str, id: str, job: Job, job_id: str, rules: Rules) -> None:
+    """Leave who queued what in the audit trail: of the job itself its hash."""
+    digest = rules.seals.hash(job).hex()
+    work.note(account_id, "message.queued", f"message {id}", type=type_of(job), job=job_id, hash=digest, at=job.send_at)
+
+
 def _put(
     work: Work, account_id: str, queue_id: str, fresh: Mapping[str, Job], rules: Rules, by: By
 ) -> dict[str, Queued]:
@@ -185,7 +191,7 @@ def _put(
     for (message_id, job), placed in zip(fresh.items(), places, strict=True):
         kept_as = placed.id if id_of(job) is None else message_id
         row = insert(work, account_id, kept_as, job, "queued", rules, by, placed)
-        _note(work, account_id, kept_as, job, placed.id, rules)
+        note_queued(work, account_id, kept_as, job, placed.id, rules)
         made[message_id] = _known(row)
     return made
 
@@ -225,12 +231,6 @@ def _check_recipient(work: Work, account_id: str, job: Job, rate: Rate | None) -
     wait_seconds = buckets.take(work.tx, account_id, name, 1, rate, work.now_ms)
     if wait_seconds:
         raise Overloaded("the recipient gets no more messages for now", wait_seconds)
-
-
-def _note(work: Work, account_id: str, id: str, job: Job, job_id: str, rules: Rules) -> None:
-    """Leave who queued what in the audit trail: of the job itself its hash."""
-    digest = rules.seals.hash(job).hex()
-    work.note(account_id, "message.queued", f"message {id}", type=type_of(job), job=job_id, hash=digest, at=job.send_at)
 
 
 def _known(row: Row) -> Queued:

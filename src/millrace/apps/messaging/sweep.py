@@ -77,7 +77,8 @@ def correct(account_id: str, ids: Sequence[str], work: Work) -> None:
 def _move(work: Work, account_id: str, row: Row, status: Status, reason: str) -> None:
     moved = rows.move(work, account_id, row, status, reason=reason)
     if status in ("failed", "cancelled"):
-        work.note(account_id, f"message.{status}", f"message {row.id}", type=row.type, attempts=row.attempts)
+        about = {"type": row.type, "job": row.job_id, "attempts": row.attempts}
+        work.note(account_id, f"message.{status}", f"message {row.id}", **about)
     tell_status(work, account_id, moved)
 
 
