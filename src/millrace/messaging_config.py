@@ -7,10 +7,12 @@ from typing import Any, Literal
 import msgspec
 
 from millrace.bucket import Rate
-from millrace.errors import ConfigurationError, OutboundRefused
+from millrace.errors import ConfigurationError, InvalidCron, OutboundRefused
 from millrace.resources.addresses import read_url
+from millrace.runtime.cron import check_cron
 
 RATE = re.compile(r"(\d{1,7})(?:/(\d{1,7}))?")
+HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*")  # the latter is IPv6
 TLS = ("auto", "starttls", "on", "off")
 SECRETS = ("smtp_password", "resend_api_key", "resend_webhook_secret", "twilio_auth_token", "delivery_webhook_secret")
 
@@ -110,6 +112,19 @@ def _url(name: str, text: str) -> str:
     return text.rstrip("/")
 
 
+def _host(name: str, text: str) -> str:
+    if not HOST.fullmatch(text):
+        raise ConfigurationError(f"{name} is {text[:80]!r}; expected a host such as mail.example.com, without its port")
+    return text
+
+
+def _cron(name: str, text: str) -> str:
+    try:
+        return check_cron(text)
+    except InvalidCron as error:
+        raise ConfigurationError(f"{name}: {error}") from None
+
+
 def _tls(name: str, text: str) -> str:
     if text not in TLS:
         raise ConfigurationError(f"{name} is {text[:40]!r}; expected {' or '.join(TLS)}")
@@ -118,6 +133,8 @@ def _tls(name: str, text: str) -> str:
 
 _DAYS, _RATES = ("audit_logs", "message_queue", "temp_files"), ("message_key", "message_recipient", "email", "sms")
 _READERS: Mapping[str, Any] = {
+    "smtp_host": _host,
+    "cleanup_cron": _cron,
     "smtp_port": _whole(1, 65_535),
     "smtp_tls": _tls,
     "smtp_connections": _whole(1, 200),

@@ -18,7 +18,7 @@ from millrace.message import Lease, Message, Outgoing
 from millrace.placing import Placed, places_of
 from millrace.reporting import tell_cleared, tell_count, tell_sent, tell_settled
 from millrace.settlement import Outcome, Settlement
-from millrace.sql import audit, cleaning, messages, pruning, queues, redriving, sending, settling
+from millrace.sql import audit, cleaning, messages, pruning, queue_state, redriving, sending, settling
 from millrace.sql.sending import Sending
 from millrace.sql.transaction import Bindings, Row, Transaction
 from millrace.stamping import stamp
@@ -55,7 +55,7 @@ class Work:
         Raises:
             QueueNotFound, InvalidMessage, MessageTooLarge, BacklogFull: as for `Broker.send_batch`.
         """
-        queue = queues.load(self.tx, queue_id).queue
+        queue = queue_state.load(self.tx, queue_id).queue
         if not outgoing:
             return []
         stamped = stamp(queue, outgoing, self.now_ms, max_bytes=max_bytes, new_id=self._new_id)
@@ -75,13 +75,13 @@ class Work:
         while received.unfinished:
             received = messages.receive(self.tx, queue_id, limit, lease_ms, new_receipt(), self.now_ms, None)
             tell_cleared(self._tell, received.cleared)
-        tell_count(self._tell, queues.load(self.tx, queue_id).queue, "message.received", len(received.messages))
+        tell_count(self._tell, queue_state.load(self.tx, queue_id).queue, "message.received", len(received.messages))
         return received.messages
 
     def settle(self, queue_id: str, outcomes: Sequence[tuple[Lease, Outcome]]) -> list[Settlement | None]:
         """Apply outcomes in this transaction; None stands for a lease that no longer counts."""
         settlements = settling.settle(self.tx, queue_id, outcomes, self.now_ms, random.random)
-        tell_settled(self._tell, queues.load(self.tx, queue_id).queue, settlements)
+        tell_settled(self._tell, queue_state.load(self.tx, queue_id).queue, settlements)
         return settlements
 
     def settle_delivery(self, queue_id: str, message: BatchMessage[Any], outcome: Outcome) -> Settlement | None:
@@ -105,7 +105,7 @@ class Work:
         `place` is the one that the send gave, or a later one.
         """
         is_moved = redriving.redrive_one(self.tx, dead_letters_id, (place.key, place.id), self.now_ms)
-        tell_count(self._tell, queues.load(self.tx, dead_letters_id).queue, "message.redriven", int(is_moved))
+        tell_count(self._tell, queue_state.load(self.tx, dead_letters_id).queue, "message.redriven", int(is_moved))
         return is_moved
 
     def reschedule(self, queue_id: str, place: Placed, at_ms: int) -> bool:

@@ -11,10 +11,15 @@ import psycopg
 import pytest
 from scripts.cluster import Cluster, clusters_folder
 
+from millrace import Client, create_queue_producer
+from millrace.client.retries import NONE
+from millrace.errors import StoreUnavailable
 from tests.acceptance.database_wire import DatabaseWire
 from tests.acceptance.many import server_on
 from tests.acceptance.programs import ProgramServer, wait_until
-from tests.support import Reply, Server
+from tests.apps.message_rooms import email
+from tests.sentry_sink import Sink
+from tests.support import KEY, Reply, Server
 
 AT_ONCE_SECONDS = 1.0
 BACK_SECONDS = 2.0
@@ -75,6 +80,24 @@ def test_an_absent_database_costs_503_at_once_and_is_found_again(
         print(f"back {time.monotonic() - back_at:.2f} s after the database")
         assert len(lines) <= 2 * (AWAY_SECONDS + 2), lines
         assert {line["event"] for line in lines} == {"store.failed"}
+
+
+def test_a_job_that_cannot_be_queued_raises_by_its_class_and_is_in_the_log_and_in_sentry(
+    cluster: Cluster, database: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """S1-13."""
+    with Sink() as sentry, server_on(cluster.url(database), tmp_path, SENTRY_DSN=sentry.dsn) as server:
+        producer = create_queue_producer(Client(server.url, KEY, retries=NONE).bindings())
+        cluster.stop("immediate")
+
+        refused = server.call("POST", "/api/enqueue-job", email("msg-1"))
+        with pytest.raises(StoreUnavailable, match="Queue service temporarily unavailable"):
+            producer.enqueue_email(email("msg-2"))
+
+        assert (refused.status, refused.json["error"]["code"]) == (503, "SERVICE_UNAVAILABLE")
+        assert sentry.wait_for("store.failed")["level"] == "error"
+        server.wait_for_text('"event":"store.failed"')
+        assert "not queued: email_send msg-2" in caplog.text
 
 
 def test_what_comes_after_a_restart_of_the_database_is_served_as_if_nothing_had_been(

@@ -21,6 +21,14 @@ from tests.support import KEY, Server
 
 SUBJECT = "a subject that nobody may see"
 REASON = "smtp 451 4.3.0: try later"
+MILLISECOND = timedelta(milliseconds=1)
+ALERT = {
+    "name": "failing",
+    "queue": "message-delivery",
+    "measure": "failure_rate",
+    "above": 0.01,
+    "notify": [{"email": "ops@example.com"}],
+}
 TYPES = ("email_send", "sms_send", "export_generation", "cleanup")
 
 
@@ -66,7 +74,7 @@ def sentry() -> Iterator[Sink]:
 def server(
     tmp_path_factory: pytest.TempPathFactory, mails: Mails, twilio: TwilioSink, sentry: Sink
 ) -> Iterator[Server]:
-    """A server with the literal wrangler file; a mail that fails for now and one that fails for good are under way."""
+    """A server with the literal file and an alert; a mail that fails for now and one that fails for good are under way."""
     folder = tmp_path_factory.mktemp("exit-criteria")
     (folder / "wrangler.jsonc").write_text(FILE)
     environ = {
@@ -77,9 +85,10 @@ def server(
         "TWILIO_AUTH_TOKEN": twilio.auth_token,
         "TWILIO_FROM_NUMBER": "+15005550007",
         "SENTRY_DSN": sentry.dsn,
-        "RETRY_BASE_SECONDS": "1",
+        "RETRY_BASE_SECONDS": "0.5",
     }
     with Server(folder / "data", "--config", str(folder / "wrangler.jsonc"), environ=environ) as running:
+        assert running.call("POST", "/api/alerts", ALERT).status == 201
         post(running, *[email(name, recipient=f"{name}@example.com", subject=SUBJECT) for name in ("busy", "bad")])
         yield running
 
@@ -94,9 +103,7 @@ def history(server: Server, message_id: str) -> list[dict[str, Any]]:
 
 def wait_for_failure(server: Server) -> None:
     """Wait for the third attempt at the mail that fails for now."""
-    eventually(
-        lambda: show(server, "busy").json["attempts"] == 3 and show(server, "busy").json["status"] == "failed", 12
-    )
+    eventually(lambda: show(server, "busy").json["status"] == "failed", 12)
 
 
 def dead_letters(server: Server) -> dict[str, dict[str, Any]]:
@@ -175,8 +182,8 @@ def test_retry_waits_two_and_four_times_the_base_and_ends_after_three_attempts(s
 
     first, second, third = mails.busy_at
     told = [(line["status"], line["attempt"], line["reason"]) for line in history(server, "busy")]
-    assert 2 <= second - first < 3.5
-    assert 4 <= third - second < 5.5
+    assert 1 <= second - first < 1.8
+    assert 2 <= third - second < 2.8
     assert told[0] == ("queued", 0, None)
     assert told[1:] == [
         *[
@@ -199,7 +206,7 @@ def test_dlq_keeps_what_failed_without_end_until_somebody_acts(server: Server, m
 
     redriven = server.call("POST", "/api/messages/busy/redrive")
 
-    assert letters["busy"]["metadata"]["Millrace-Reason"] == REASON
+    assert letters["busy"]["metadata"]["Millrace-Reason"].startswith(REASON)
     assert "message_retention_period" not in settings
     assert redriven.status == 200
     ended(server, "busy")
@@ -243,21 +250,28 @@ def test_sentry_is_told_who_failed_with_the_trail_and_nothing_of_the_message(ser
 
 def test_send_later_is_exact_and_outlives_a_kill(server: Server, mails: Mails) -> None:
     """S1-12, S1-90."""
-    soon, tomorrow = (datetime.now(UTC) + timedelta(seconds=seconds) for seconds in (1.5, 86_400))
+    soon, tomorrow = (datetime.now(UTC) + timedelta(seconds=seconds) for seconds in (1, 86_400))
     with Client(server.url, KEY) as client:
         producer = create_queue_producer(client.bindings())
-        producer.enqueue_send_later(email("soon", recipient="soon@example.com"), soon)
         producer.enqueue_send_later(email("tomorrow", recipient="tomorrow@example.com"), tomorrow)
-    server.kill()
-    server.start()
+        producer.enqueue_send_later(email("soon", recipient="soon@example.com"), soon)
 
     sent = ended(server, "soon")
+    server.kill()
+    server.start()
     waiting = show(server, "tomorrow").json
 
-    late = datetime.fromisoformat(sent["updatedAt"]) - soon
-    assert timedelta(0) <= late < timedelta(seconds=3)  # the start of the server among it
-    assert datetime.fromisoformat(waiting["scheduledFor"]) - tomorrow < timedelta(milliseconds=1)
+    assert -MILLISECOND < datetime.fromisoformat(sent["updatedAt"]) - soon < timedelta(seconds=1)
+    assert abs(datetime.fromisoformat(waiting["scheduledFor"]) - tomorrow) < MILLISECOND
     assert (waiting["status"], mails.to("tomorrow@example.com")) == ("scheduled", [])
+
+
+def test_monitoring_tells_by_mail_that_jobs_fail(server: Server, mails: Mails) -> None:
+    """S1-88."""
+    [mail] = eventually(lambda: mails.to("ops@example.com"), 12)
+
+    assert mail.message["Subject"] == "Alert: failing"
+    assert "Measure: failure_rate" in mail.message.get_content()
 
 
 def test_api_takes_the_literal_body_with_a_key_only(server: Server) -> None:
@@ -272,3 +286,18 @@ def test_api_takes_the_literal_body_with_a_key_only(server: Server) -> None:
     assert {**taken.json, "jobId": ""} == {
         "success": True, "jobId": "", "type": "email_send", "status": "queued", "scheduledFor": None,
     }  # fmt: skip
+
+
+def test_api_answers_nobody_without_a_key(server: Server) -> None:
+    """S1-81: of all routes that the server has."""
+    routes = server.call("GET", "/openapi.json").json["paths"]
+
+    opened = [
+        path
+        for path, methods in routes.items()
+        for method in methods
+        if server.call(method.upper(), path.replace("{", "").replace("}", ""), key=None).status != 401
+    ]
+
+    assert {"/api/enqueue-job", "/debug/queue-status", "/debug/enqueue-test", "/debug/enqueue"} < routes.keys()
+    assert sorted(opened) == ["/health", "/livez", "/readyz"]

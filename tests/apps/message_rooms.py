@@ -55,7 +55,7 @@ class Recorder:
         self.answers: dict[str, list[Answer]] = {}
         self.asked = asyncio.Event()
 
-    async def send(self, account_id: str, letter: Letter) -> Handed:
+    async def send(self, account_id: str, letter: Letter, *, has_turn: bool = False) -> Handed:
         self.tried.append(letter.message_id)
         self.asked.set()
         told = self.answers.get(letter.message_id, [])

@@ -9,9 +9,13 @@ import pytest
 
 from millrace.apps.messaging import consumer
 from millrace.apps.messaging.ends import End
+from millrace.apps.messaging.letters import hand_to
+from millrace.apps.messaging.pacing import shared_pace
 from millrace.apps.messaging.providers.contract import Away, Failed, Refused
+from millrace.apps.messaging.providers.guard import Guarded
 from millrace.apps.messaging.queues import DEAD_LETTERS, QUEUE
 from millrace.apps.messaging.sweep import sweep
+from millrace.bucket import Rate
 from millrace.handlers import PermanentError, RetryLater
 from millrace.settlement import Ack
 from millrace.sql.sqlite import connection
@@ -64,6 +68,39 @@ async def test_the_jobs_of_a_batch_run_side_by_side(tmp_path, database):
         assert await rooms.messages() == []
 
 
+async def test_within_a_batch_a_higher_priority_is_sent_first_though_it_takes_longer(tmp_path):
+    """S1-70."""
+    async with open_rooms(tmp_path) as rooms:
+        is_high_done = asyncio.Event()
+        rooms.provider.answers["high"] = [is_high_done]
+        await rooms.queue(*[email(name, priority=name) for name in ("low", "normal", "high")])
+        rooms.clock.advance(10)
+
+        delivering = asyncio.create_task(rooms.deliver())
+        await rooms.provider.asked.wait()
+        tried_first = [*rooms.provider.tried]
+        is_high_done.set()
+        await delivering
+
+        assert tried_first == ["high"]
+        assert rooms.provider.taken == ["high", "normal", "low"]
+
+
+async def test_a_higher_priority_that_hangs_holds_no_other_back(tmp_path, monkeypatch):
+    """S1-19."""
+    monkeypatch.setattr(consumer, "HEAD_START_SECONDS", 0.001)
+    async with open_rooms(tmp_path) as rooms:
+        is_low_taken = asyncio.Event()
+        rooms.provider.answers |= {"high": [is_low_taken], "low": [is_low_taken.set]}
+        await rooms.queue(*[email(name, priority=name) for name in ("low", "high")])
+        rooms.clock.advance(10)
+
+        async with asyncio.timeout(5):
+            await rooms.deliver()
+
+        assert rooms.provider.taken == ["low", "high"]
+
+
 @on_both
 async def test_one_poisoned_job_leaves_the_nine_others_of_its_batch_alone(tmp_path, database):
     """S1-19, S1-66."""
@@ -99,7 +136,7 @@ async def test_what_is_refused_is_tried_once_and_buried_with_its_reason(tmp_path
 
 @on_both
 async def test_what_fails_is_tried_three_times_after_two_and_four_times_the_base(tmp_path, database):
-    """S1-07, S1-21, S1-54, S1-55, X01, X02."""
+    """S1-07, S1-20, S1-21, S1-54, S1-55, X01, X02."""
     async with open_rooms(tmp_path, database) as rooms:
         rooms.provider.answers["msg-1"] = [failed()]
         await rooms.queue(email())
@@ -443,3 +480,22 @@ async def test_a_type_without_a_processor_here_is_retried(tmp_path):
 
         assert (await rooms.row("msg-1")).status == "sent"
         assert (await rooms.row("export-1")).status == "failed"
+
+
+@on_both
+async def test_a_message_beyond_the_rate_waits_for_its_turn_and_asks_for_it_once(tmp_path, database):
+    async with open_rooms(tmp_path, database) as rooms:
+        pace = shared_pace(rooms.platform, ACCOUNT)
+        rooms.processes["email_send"] = hand_to(Guarded(rooms.provider, rooms.platform.telemetry, Rate(1, 5), pace))
+        await rooms.queue(*(email(f"msg-{number}") for number in range(8)))
+
+        gaps = await rooms.run()
+
+        assert sum(gaps) == 7 * 5
+        assert sorted(rooms.provider.taken) == [f"msg-{number}" for number in range(8)]
+        stories = [await rooms.story(f"msg-{number}") for number in range(8)]
+        assert sorted(stories, key=len) == [
+            ["queued", "processing", "sent"],
+            *[["queued", "processing", "queued", "processing", "sent"]] * 7,
+        ]
+        assert {(await rooms.row(f"msg-{number}")).attempts for number in range(8)} == {1}

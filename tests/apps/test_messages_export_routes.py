@@ -49,6 +49,7 @@ def code_of(reply: Reply) -> tuple[int, str]:
 
 
 def test_five_thousand_messages_are_exported_and_fetched_by_link(server: Server) -> None:
+    """S1-31, S1-34."""
     for begin in range(0, MESSAGES, 100):
         held = {"sendAt": "2099-01-01T00:00:00Z", "recipient": "held@example.com"}
         queued(server, *(email(f"held-{begin + number}", **held) for number in range(100)))
@@ -84,6 +85,7 @@ def test_an_export_that_has_not_begun_is_told_of_and_has_no_file(server: Server)
 
 
 def test_an_export_is_for_its_key_and_for_those_who_manage_the_account(server: Server) -> None:
+    """S1-34."""
     owner, other, operator = (key_of(server, role) for role in ("producer", "producer", "operator"))
     found = made(server, owner)
     shown, file = f"/api/exports/{found['exportId']}", path_of(found)
@@ -148,7 +150,7 @@ def test_a_file_is_gone_after_its_clean_up(server: Server) -> None:
     ended(server, f"/api/messages/{job_id}")
 
     shown = server.call("GET", f"/api/exports/{found['exportId']}").json
-    assert (shown["status"], shown["downloadUrl"]) == ("expired", None)
+    assert (shown["status"], shown["downloadUrl"], shown["reason"]) == ("expired", None, None)
     assert code_of(server.call("GET", path_of(found))) == (410, "GONE")
     assert code_of(server.call("GET", found["downloadUrl"], key=None)) == (410, "GONE")
 

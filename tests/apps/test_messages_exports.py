@@ -99,6 +99,7 @@ async def made(rooms, objects, **more):
 
 
 async def test_an_export_holds_what_was_sent_oldest_first(rooms, objects):
+    """S1-30."""
     await rooms.queue(email("msg-2", subject="=1+1", sendAt="2020-01-01T00:00:00Z"))
     rooms.clock.advance(1)
     await rooms.queue(sms("msg-1"))
@@ -141,6 +142,7 @@ async def test_an_export_holds_what_was_sent_oldest_first(rooms, objects):
     ],
 )
 async def test_the_filters_count(rooms, objects, filters, ids):
+    """S1-30."""
     rooms.provider.answers["msg-2"] = [Refused("recorder", "blocked")]
     noon_ms = rooms.clock()
     for days, job in enumerate((email("msg-1"), email("msg-2"), sms("msg-3", sendAt="2099-01-01T00:00:00Z")), -1):
@@ -154,6 +156,7 @@ async def test_the_filters_count(rooms, objects, filters, ids):
 
 
 async def test_many_pages_make_one_file_and_progress_is_told(rooms, objects, tmp_path, monkeypatch):
+    """S1-31."""
     monkeypatch.setattr(run, "TELL_ROWS", 300)
     for begin in range(0, 700, 100):
         await rooms.queue(*(email(f"msg-{begin + number:04}", sendAt="2099-01-01T00:00:00Z") for number in range(100)))
@@ -181,6 +184,7 @@ def test_a_page_has_fewer_rows_the_longer_they_are():
 
 
 async def test_whoever_waits_is_told_and_the_file_goes_after_its_time(rooms, objects):
+    """S1-32, S1-33."""
     await made(rooms, objects, notifyEmail="ada@example.com")
 
     letter = await rooms.row("export-export-1-ready")
@@ -217,6 +221,7 @@ async def test_the_letter_has_an_id_however_long_that_of_the_export_is(rooms, ta
 
 
 async def test_files_go_that_were_finished_before_a_time_and_no_others(rooms, objects, tmp_path):
+    """S1-37."""
     for number in range(3):
         await rooms.queue(export(f"export-{number}", filters={}, priority="high"))
         await rooms.deliver()

@@ -288,4 +288,6 @@ async def test_filters_may_hold_what_they_like(tmp_path, database):
         await rooms.queue(export(filters=strange))
 
         [queued] = await rooms.queue(export(filters=strange))
-        assert queued.id == "export-1"
+        [without] = await rooms.queue(export("export-2", filters=None))
+
+        assert (queued.id, without.id) == ("export-1", "export-2")

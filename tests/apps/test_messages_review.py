@@ -80,7 +80,7 @@ async def test_a_draft_that_was_approved_is_approved_no_second_time(rooms):
     await draft(rooms)
     await approve(rooms)
 
-    with pytest.raises(Conflict, match="'msg-1' waits in the queue"):
+    with pytest.raises(Conflict, match="'msg-1' is queued"):
         await approve(rooms)
 
     assert len(await rooms.messages()) == 1
@@ -176,7 +176,7 @@ async def test_what_was_leased_but_not_begun_cannot_be_cancelled(rooms):
     queue = await rooms.platform.catalog.queue_named(ACCOUNT, "message-delivery")
     await rooms.platform.broker.receive(queue, 1, 60_000)
 
-    with pytest.raises(Conflict, match="just being delivered"):
+    with pytest.raises(Conflict, match="'msg-1' is queued; only a draft, and"):
         await cancel(rooms)
 
     assert await rooms.story("msg-1") == ["queued"]

@@ -193,6 +193,16 @@ def test_a_bad_body_is_refused_by_name_and_nothing_is_queued(server, body, word)
     assert status_of(server)["total"] == before
 
 
+def test_a_job_needs_all_its_fields_and_the_answer_names_the_one_that_is_missing(server):
+    """S1-14 to S1-17."""
+    for job in (email(), sms(), export(), cleanup()):
+        for field in job:
+            reply = post(server, {name: value for name, value in job.items() if name != field})
+
+            assert reply.status == 400, (job, field)
+            assert f"`{field}`" in reply.json["error"]["message"]
+
+
 def test_a_job_that_is_too_large_is_refused(server):
     reply = post(server, export(filters={"a": "x" * 128_000}))
 

@@ -8,7 +8,7 @@ import pytest
 
 from millrace.apps.messaging.jobs import EmailJob, SmsJob
 from millrace.apps.messaging.providers.choice import make_providers
-from millrace.apps.messaging.providers.contract import Away, Failed, Handed, Refused
+from millrace.apps.messaging.providers.contract import TURN, Away, Failed, Handed, Refused
 from millrace.apps.messaging.providers.files import FileProvider
 from millrace.apps.messaging.providers.guard import Guarded
 from millrace.apps.messaging.settings import MessagingSettings, ResendSettings, SmtpSettings, TwilioSettings
@@ -131,21 +131,24 @@ async def test_a_provider_that_asks_for_a_pause_has_it_at_once():
     assert [name for name, _ in stage.events] == ["target.opened", "target.closed"]
 
 
-async def test_a_provider_whose_rate_is_used_up_is_not_asked():
-    asked = []
+async def test_a_provider_whose_rate_is_used_up_is_not_asked_before_the_message_has_its_turn():
+    waits, asked = [0, 2.5, 5_000], []
 
-    async def take(name: str, rate: Rate) -> float:
+    async def take(name: str, rate: Rate, longest_seconds: float) -> float:
         asked.append((name, rate))
-        return 0 if len(asked) == 1 else 2.5
+        return waits[len(asked) - 1]
 
     stage = Stage(rate=Rate(1, 5), take=take)
 
-    first, second = await stage.send_times(2)
+    first, second, third = await stage.send_times(3)
+    come_again = await stage.guarded.send("local", EMAIL, has_turn=True)
 
     assert isinstance(first, Handed)
-    assert (type(second), second.seconds) == (Away, 2.5)
-    assert asked == [("smtp", Rate(1, 5))] * 2
-    assert stage.provider.asked == 1
+    assert (type(second), second.seconds, second.has_turn, str(second)) == (Away, 2.5, True, TURN)
+    assert (type(third), third.seconds, third.has_turn) == (Away, 3_600, False)
+    assert isinstance(come_again, Handed)
+    assert asked == [("smtp", Rate(1, 5))] * 3
+    assert stage.provider.asked == 2
 
 
 def files_below(folder: Path) -> list[str]:

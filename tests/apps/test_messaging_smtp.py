@@ -84,7 +84,7 @@ async def test_an_e_mail_arrives_with_sender_recipient_subject_and_text(sink: Ma
         ("DATA_END", "550 too many links", Refused, None, "smtp 550: too many links"),
         ("RCPT", "451 4.7.1 greylisted", Failed, False, "smtp 451 4.7.1: greylisted"),
         ("DATA_END", "451 4.3.0 try later", Failed, False, "smtp 451 4.3.0: try later"),
-        ("RCPT", "552 5.2.2 quota of ada", Failed, False, "smtp 552 5.2.2: quota of (address)"),
+        ("RCPT", "552 5.2.2 quota of ada", Refused, None, "smtp 552 5.2.2: quota of (address)"),
         ("RCPT", "421 4.3.2 closing", Failed, True, "smtp 421 4.3.2: closing"),
         ("RCPT", "530 5.7.0 log in first", Failed, True, "smtp 530 5.7.0: log in first"),
         ("MAIL", "550 5.7.1 who are you", Failed, True, "smtp 550 5.7.1 (sender): who are you"),

@@ -88,6 +88,7 @@ async def test_a_messaging_service_stands_in_the_place_of_a_number(sink: TwilioS
 
 @pytest.mark.parametrize("code", [21211, 21610, 21614, 21408])
 async def test_what_is_about_the_recipient_is_final(sink: TwilioSink, code: int):
+    """S1-28."""
     sink.fail(code)
 
     failed = await failure(provider_for(sink))
@@ -101,6 +102,7 @@ async def test_what_is_about_the_recipient_is_final(sink: TwilioSink, code: int)
     [(30001, False), (30003, False), (21611, False), (20429, True), (20500, True), (21606, True)],
 )
 async def test_what_passes_or_is_the_fault_of_others_is_tried_again(sink: TwilioSink, code: int, is_trouble):
+    """S1-28."""
     sink.fail(code)
 
     failed = await failure(provider_for(sink))

@@ -62,7 +62,6 @@ def test_of_500_mails_on_two_servers_one_of_them_killed_only_what_was_on_its_way
         enqueue([one, two], MAILS)
         eventually(lambda: len(sink.mails) >= MAILS // 5)
         one.kill()
-        taken = recipients(sink)
 
         eventually(lambda: counted(two)["done"] >= MAILS - IN_FLIGHT)
 
@@ -71,7 +70,7 @@ def test_of_500_mails_on_two_servers_one_of_them_killed_only_what_was_on_its_way
             eventually(lambda: counted(two)["done"] == MAILS, LEASE_SECONDS + 20)
         arrived = recipients(sink)
         doubles = {address for address, times in arrived.items() if times > 1}
-        assert doubles <= on_their_way & set(taken)
+        assert doubles <= on_their_way
         assert {f"user{number}@example.com" for number in range(MAILS)} - set(arrived) <= on_their_way
         print(f"{len(on_their_way)} of {MAILS} were on their way at the kill, {len(doubles)} came twice")
 
@@ -81,7 +80,6 @@ async def test_two_servers_share_the_rate_of_a_provider(tmp_path):
     async with open_servers(tmp_path) as servers:
         takes = [shared_pace(rooms.platform, ACCOUNT) for rooms in servers]
 
-        waits = await asyncio.gather(*[takes[number % 2]("smtp", rate) for number in range(25)])
+        waits = await asyncio.gather(*[takes[number % 2]("smtp", rate, 60) for number in range(25)])
 
-        assert sorted(seconds == 0 for seconds in waits) == [False] * 5 + [True] * 20
-        assert max(waits) <= 1 / 20
+        assert sorted(waits) == [0] * 20 + [0.05, 0.1, 0.15, 0.2, 0.25]

@@ -97,9 +97,15 @@ def test_chosen_dead_letters_are_moved_back(server):
         server.v4("POST", f"/queues/{queue}/messages/ack", {"rejects": rejects})
     flags = ["--reason", "two", "--origin", "picked", "--sent-after", "2020-01-01T00:00:00Z", "--limit", "5"]
 
+    shown = run("queues", "peek", "picked-dlq", server=server)
     chosen = run("queues", "redrive", "picked-dlq", *flags, "--per-second", "0.5", server=server)
     by_id = run("queues", "redrive", "picked-dlq", "--id", "0" * 32, "--sent-before", AT, server=server)
 
+    assert [line.split()[1:] for line in shown.out.splitlines()] == [
+        ["attempts", "type", "reason", "body"],
+        ["0", "json", "one", "1"],
+        ["0", "json", "two", "1"],
+    ]
     assert chosen.out == "moved 1 message back\n"
     assert by_id.out == "moved 0 messages back\n"
 

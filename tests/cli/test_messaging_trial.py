@@ -94,3 +94,13 @@ def test_a_consumer_in_a_process_of_its_own_does_the_jobs_of_a_server_without_on
             assert (waiting, status) == ("queued", "stored")
             assert consumer.call("GET", "/health").status == 200
             assert consumer.stop() == 0
+
+
+def test_debug_routes_that_are_switched_off_are_named(httpserver):
+    """S1-73: the sentence says what to do."""
+    refused = {"error": {"code": "NOT_FOUND", "message": "No route"}}
+    httpserver.expect_request("/debug/enqueue").respond_with_json(refused, 404)
+
+    done = run("queue:demo", "--url", httpserver.url_for("/"), "--token", KEY)
+
+    assert (done.code, "DEBUG_ROUTES=1" in done.error) == (1, True)

@@ -15,7 +15,7 @@ from millrace.redriving import RedriveFilter
 from millrace.settlement import Ack, Postpone, Reject, Retry
 from millrace.sql import messages
 from millrace.sql.lanes import keys_of_lane
-from millrace.sql.queues import load
+from millrace.sql.queue_state import load
 from tests.conformance.conftest import ManualClock, Place
 from tests.conformance.made import queue, stamped
 

@@ -18,7 +18,7 @@ from millrace.sql import cleaning, sending
 from millrace.sql.postgres import writer
 from millrace.sql.postgres.connection import SETTINGS
 from millrace.sql.postgres.preparing import prepare
-from millrace.sql.queues import FOLD_AGAIN, FOLD_CHANGES, ORDERED, RANKED
+from millrace.sql.queue_state import FOLD_AGAIN, FOLD_CHANGES, ORDERED, RANKED
 from millrace.sql.sending import Sending
 from millrace.sql.stores import postgres_store
 from tests.clusters import emptied_database, template_database

@@ -1,6 +1,7 @@
 """Clients that mean no good: endless headers, deep bodies, web pages, keys that reach for more."""
 
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -63,12 +64,24 @@ def test_brackets_in_strings_are_no_nesting(server):
     assert server.v4("POST", f"/queues/{queue_id}/messages", body).status == 200
 
 
-def test_in_local_mode_a_web_page_is_not_let_in_without_a_key(tmp_path: Path):
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that lets programs of this machine in without a key."""
     environ = {"AUTH_MODE": "local", "CLOUDFLARE_ENV": "local"}
-    with Server(tmp_path, environ=environ) as server:
-        assert server.v4("GET", "/queues", key=None).status == 200
-        for headers in ({"Origin": "http://evil.example"}, {"Host": "evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
-            assert server.v4("GET", "/queues", key=None, headers=headers).status == 401
+    with Server(tmp_path_factory.mktemp("local"), environ=environ) as running:
+        yield running
+
+
+def test_in_local_mode_a_web_page_is_not_let_in_without_a_key(local: Server):
+    assert local.v4("GET", "/queues", key=None).status == 200
+    for headers in ({"Origin": "http://evil.example"}, {"Host": "evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+        assert local.v4("GET", "/queues", key=None, headers=headers).status == 401
+
+
+@pytest.mark.parametrize("header", ["Forwarded", "Via", "X-Forwarded-For", "X-Real-IP"])
+def test_in_local_mode_what_a_proxy_passes_on_needs_a_key(local: Server, header: str):
+    """X07: who stands behind a proxy of this machine may be anybody."""
+    assert local.v4("GET", "/queues", key=None, headers={header: "192.0.2.1"}).status == 401
 
 
 def test_a_limited_admin_sees_and_revokes_only_keys_within_its_limit(server):

@@ -13,6 +13,8 @@ from millrace.messaging_config import read_messaging
         ("TWILIO_API_BASE", "https://relay.example/#v1", "fragment"),
         ("TWILIO_API_BASE", "relay.example", "does not begin with http"),
         ("PROVIDER_SECONDS", "nan", "expected a number from 0.1 to 600"),
+        ("SMTP_HOST", "smtp://mail.example.com", "expected a host"),
+        ("SMTP_HOST", "mail.example.com:25", "without its port"),
         ("SMTP_PORT", "٥٨٧", "expected a number from 1 to 65535"),
         ("EMAIL_RATE", "20/0", "number/seconds"),
         ("SMTP_TLS", "yes", "expected auto or starttls or on or off"),

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from millrace.alerting.rules import Rule
 from millrace.message import Backlog
-from millrace.sql import messages, queues
+from millrace.sql import messages, queue_state, queues
 from millrace.work import Work
 
 # (failed, ended) of an account's jobs that ended since a time in epoch milliseconds; the second counts the first, too
@@ -33,7 +33,7 @@ def measure(work: Work, rules: Iterable[Rule], rates: Mapping[str, FailureRate])
 
 def _backlog(work: Work, account_id: str, name: str) -> Backlog:
     queue = queues.named(work.tx, account_id, name)
-    state = queues.find(work.tx, queue.id) if queue is not None else None
+    state = queue_state.find(work.tx, queue.id) if queue is not None else None
     return messages.backlog_of(work.tx, state) if state is not None else NOTHING
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from millrace.access.cipher import MasterKey
+from millrace.access.cipher import Cipher, MasterKey
 from millrace.apps import events
 from millrace.apps.events.app import SCHEMA as EVENTS
 from millrace.apps.events.app import EventsSettings
@@ -61,8 +61,11 @@ def _jobs(platform: Platform, settings: Settings) -> App:
 
 def _messaging(platform: Platform, settings: Settings) -> App:
     objects = make_objects(settings.data / "objects", _bucket(settings))
-    cipher = MasterKey(settings.master_key, None if settings.store else settings.data).find()
-    return make_messaging(platform, _messaging_settings(settings), objects, cipher)
+    return make_messaging(platform, _messaging_settings(settings), objects, _cipher(settings))
+
+
+def _cipher(settings: Settings) -> Cipher | None:
+    return MasterKey(settings.master_key, None if settings.store else settings.data).find()
 
 
 def _message_queues(settings: Settings) -> tuple[QueueNeed, ...]:
@@ -100,7 +103,7 @@ def _configured(settings: Settings) -> dict[str, Any]:
     has_twilio = _twilio(settings) is not None
     has_files = settings.smtp_host is None and settings.resend_api_key is None
     return {
-        "environment": settings.environment,
+        "environment": settings.environment or settings.sentry_environment,
         "store": "postgresql" if settings.store else "sqlite",
         "bindings": {"MESSAGE_QUEUE": True},
         "providers": {
@@ -111,7 +114,7 @@ def _configured(settings: Settings) -> dict[str, Any]:
             "smsFiles": not has_twilio,
         },
         "sentry": settings.sentry_dsn is not None,
-        "masterKey": settings.master_key is not None,
+        "masterKey": _cipher(settings) is not None,
         "publicUrl": settings.public_url is not None,
         "debugRoutes": settings.debug_routes,
     }

@@ -15,6 +15,7 @@ from millrace.errors import InvalidMessage
 from millrace.message import check_json, decode_base64
 
 FAILED = 1
+REASON = "Millrace-Reason"
 
 
 def send(arguments: argparse.Namespace) -> int:
@@ -151,8 +152,12 @@ def _print_messages(arguments: argparse.Namespace, messages: Sequence[Delivery |
     elif not messages:
         print_lines("no messages")
     else:
-        rows = [
-            (getattr(message, naming), str(message.attempts), message.content_type, shortened(message.body))
-            for message in messages
-        ]
-        print_table((naming, "attempts", "type", "body"), rows)
+        has_reasons = any(REASON in message.metadata for message in messages)
+        heads = (naming, "attempts", "type", "reason", "body") if has_reasons else (naming, "attempts", "type", "body")
+        print_table(heads, [_row(message, naming, has_reasons=has_reasons) for message in messages])
+
+
+def _row(message: Delivery | Peeked, naming: str, *, has_reasons: bool) -> list[str]:
+    """Give the cells of a message; with `has_reasons` why it is a dead letter."""
+    reason = [shortened(str(message.metadata.get(REASON, "")))] if has_reasons else []
+    return [getattr(message, naming), str(message.attempts), message.content_type, *reason, shortened(message.body)]

@@ -9,6 +9,7 @@ from millrace.cli.clients import client_of, report
 from millrace.cli.printing import print_json, print_lines, print_table, shortened
 from millrace.client.synchronous import Client
 from millrace.client.wire import quoted
+from millrace.errors import NotFound
 
 FAILED = 1
 LOOK_SECONDS = 0.25
@@ -20,7 +21,7 @@ HEADS = ("type", "id", "status", "attempts", "at")
 def demo(arguments: argparse.Namespace) -> int:
     """Put one job into the queue and print its id."""
     with client_of(arguments) as client:
-        made = client.ask("POST", "/debug/enqueue", once=True)
+        made = _make(client, "/debug/enqueue")
     return report(arguments, made, made["jobId"])
 
 
@@ -44,7 +45,7 @@ def status(arguments: argparse.Namespace) -> int:
 def test(arguments: argparse.Namespace) -> int:
     """Put one job of each type into the queue and see how each ends; failed unless all end well in time."""
     with client_of(arguments) as client:
-        jobs = client.ask("POST", "/debug/enqueue-test", once=True)["jobs"]
+        jobs = _make(client, "/debug/enqueue-test")["jobs"]
         until = time.monotonic() + arguments.seconds
         ends = []
         for end in _ends(client, {job["jobId"]: job["type"] for job in jobs}, until):
@@ -54,6 +55,13 @@ def test(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(ends)
     return 0 if all(end["status"] in GOOD for end in ends) else FAILED
+
+
+def _make(client: Client, path: str) -> Any:
+    try:
+        return client.ask("POST", path, once=True)
+    except NotFound:
+        raise NotFound("debug routes are switched off at this server; set DEBUG_ROUTES=1 and start it anew") from None
 
 
 def _ends(client: Client, waiting: dict[str, str], until: float) -> Iterator[dict[str, Any]]:

@@ -204,10 +204,10 @@ def _named(consumer: ConsumerObject) -> str:
 
 def _numbers(settings: ConsumerSettings) -> list[str]:
     """Say what a consumer's settings are, as far as a server tells them."""
-    size, wait_ms, retries = (settings.get(name) for name in ("batch_size", "max_wait_time_ms", "max_retries"))
+    size, retries, wait_ms = settings.get("batch_size"), settings.get("max_retries"), settings.get("max_wait_time_ms")
     told = [
         None if size is None else f"batches of {size}",
-        None if not wait_ms else f"or after {wait_ms / 1000:g} s",
+        f"or after {wait_ms / 1000:g} s" if wait_ms else None,
         None if retries is None else f"retried up to {counted(retries, 'time')}",
     ]
     return [part for part in told if part]

@@ -22,6 +22,7 @@ from millrace.http.sockets import Line
 UUID = re.compile(rb"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 BEARER = b"bearer "
 KEY_SUBPROTOCOL = "bearer."
+PASSED_ON = frozenset((b"forwarded", b"via", b"x-forwarded-for", b"x-real-ip"))  # what proxies add
 SLASHES = re.compile("//+")
 
 
@@ -169,11 +170,12 @@ NOBODY: Any = None
 
 
 def _is_local(scope: Any) -> bool:
-    """Say whether a caller without a key is a program of this machine, and no web page that its user has open."""
+    """Say whether a caller without a key is a program of this machine: no web page that its user has open, no proxy."""
     headers = dict(scope["headers"])
     host = headers.get(b"host", b"").decode("latin-1").rsplit(":", 1)[0].strip("[]")
     is_page = b"origin" in headers or headers.get(b"sec-fetch-site", b"none") not in (b"none", b"same-origin")
-    return is_loopback((scope["client"] or ("",))[0]) and is_loopback(host) and not is_page
+    is_passed_on = not PASSED_ON.isdisjoint(headers)
+    return is_loopback((scope["client"] or ("",))[0]) and is_loopback(host) and not (is_page or is_passed_on)
 
 
 def is_loopback(host: str) -> bool:

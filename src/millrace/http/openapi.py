@@ -162,7 +162,9 @@ def _operation(route: Route, schemas: dict[str, Any], account_id: str) -> dict[s
 def _parameters(route: Route, account_id: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for name in PARAMETER.findall(route.path):
-        schema: dict[str, Any] = {"enum": [account_id]} if name == "account_id" else {"pattern": "^[A-Za-z0-9-]+$"}
+        schema: dict[str, Any] = (
+            {"enum": [account_id]} if name == "account_id" else {"pattern": "^[A-Za-z0-9_~-][A-Za-z0-9._~-]*$"}
+        )
         found.append({"name": name, "in": "path", "required": True, "schema": {"type": "string", **schema}})
     for place, optional in (("query", route.query), ("header", route.headers)):
         for name, schema in optional.items():

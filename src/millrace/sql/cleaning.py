@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 from millrace import limits
 from millrace.audit import Entry, following, shown_ids
-from millrace.sql import audit, queues
+from millrace.sql import audit, queue_state
 from millrace.sql.lanes import SEQUENCE_BITS, keys_of_lane
 from millrace.sql.ordering import free, hold_keys
-from millrace.sql.queues import QueueState, load
+from millrace.sql.queue_state import QueueState, load
 from millrace.sql.settling import settle_lapsed
 from millrace.sql.transaction import Transaction
 from millrace.store import Cleared
@@ -24,7 +24,7 @@ def bury_lapsed(tx: Transaction, now_ms: int) -> list[Cleared]:
     states: dict[int, QueueState | None] = {}
     for key, lane, kept_since_ms, attempts, failures, size in rows:
         if lane not in states:
-            states[lane] = queues.find_lane(tx, lane)
+            states[lane] = queue_state.find_lane(tx, lane)
         state = states[lane]
         if state is None:  # purged or deleted; the sweep will come by
             tx.apply("remove", (key,))
@@ -85,7 +85,7 @@ def sweep(tx: Transaction) -> int:
 def _hold_keys_of_lapsed(tx: Transaction, now_ms: int) -> None:
     """Hold the ordering keys of the lanes before the rows are locked, as all do."""
     for (lane,) in tx.fetch("lapsed_lanes", (now_ms, limits.ROWS_PER_TRANSACTION)):
-        state = queues.find_lane(tx, lane)
+        state = queue_state.find_lane(tx, lane)
         if state is not None:
             hold_keys(tx, state)
 

@@ -6,7 +6,7 @@ import msgspec
 
 from millrace import bucket
 from millrace.bucket import Bucket, Rate
-from millrace.sql.queues import QueueState
+from millrace.sql.queue_state import QueueState
 from millrace.sql.transaction import Row, Transaction
 
 

@@ -9,7 +9,7 @@ from millrace.errors import DeliveryPaused
 from millrace.message import HIGH, LOW, NORMAL, Backlog, Lease, Message
 from millrace.settlement import is_last_delivery
 from millrace.sql import limiting
-from millrace.sql.queues import NEVER_MS, RANKED, QueueState, load
+from millrace.sql.queue_state import NEVER_MS, RANKED, QueueState, load
 from millrace.sql.settling import settle_lapsed
 from millrace.sql.transaction import Row, Transaction
 from millrace.store import IsReady, Received

@@ -8,7 +8,7 @@ the next. So receiving knows nothing of keys.
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from millrace.sql.queues import NEVER_MS, ORDERED, QueueState
+from millrace.sql.queue_state import NEVER_MS, ORDERED, QueueState
 from millrace.sql.transaction import Transaction
 
 

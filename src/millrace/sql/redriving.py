@@ -3,10 +3,10 @@
 from millrace import limits
 from millrace.audit import Entry, following
 from millrace.redriving import ALL, DeadLetter, RedriveFilter
-from millrace.sql import audit, queues
+from millrace.sql import audit, queue_state
 from millrace.sql.lanes import SEQUENCE_BITS
 from millrace.sql.ordering import hold_keys
-from millrace.sql.queues import QueueState, load
+from millrace.sql.queue_state import QueueState, load
 from millrace.sql.settling import Move, move
 from millrace.sql.transaction import Row, Transaction
 
@@ -61,7 +61,7 @@ def redrive_one(tx: Transaction, queue_id: str, ref: tuple[int, str], now_ms: in
 
 def _origins(tx: Transaction, rows: list[Row]) -> dict[str, QueueState]:
     """Give, by id, the queues that the messages come from and that are still there."""
-    found = queues.find_each(tx, {row[1] for row in rows} - {None})
+    found = queue_state.find_each(tx, {row[1] for row in rows} - {None})
     return {queue_id: state for queue_id, state in found.items() if state is not None}
 
 

@@ -13,12 +13,12 @@ from millrace.idempotency import Once, dedupe_hash
 from millrace.message import PLAIN, Backlog, Stamped
 from millrace.placing import Copied, Placed, Repeated, Stored
 from millrace.queue import Forward
-from millrace.sql import queues
+from millrace.sql import queue_state, queues
 from millrace.sql.idempotency import Ledger
 from millrace.sql.lanes import LANE_SHIFT
 from millrace.sql.messages import backlogs_of
 from millrace.sql.ordering import hold_keys_of, is_ordered
-from millrace.sql.queues import NEVER_MS, QueueState
+from millrace.sql.queue_state import NEVER_MS, QueueState
 from millrace.sql.transaction import Row, Transaction
 
 LIMIT = "limit "  # what begins the name of the lock of a backlog with a limit
@@ -77,7 +77,7 @@ class _Group:
         """Add the rows of one caller; or refuse it, or give the id that it repeats."""
         state = self._states[sending.queue_id]
         if state is None:
-            return queues.unknown(sending.queue_id)
+            return queue_state.unknown(sending.queue_id)
         if sending.once is not None:
             earlier = self._ledger.find(sending.queue_id, sending.once, sending.messages[0].sent_at_ms)
             if earlier is not None:
@@ -94,7 +94,7 @@ class _Group:
             self._tx.insert_many("insert_featured_message", self._featured_rows)
         self._ledger.save(self._tx)
         states = [state for state in self._states.values() if state is not None]
-        queues.save_each(self._tx, states)
+        queue_state.save_each(self._tx, states)
         for state in states:
             self._tx.wake(state.queue.id)
         found = backlogs_of(self._tx, states)
@@ -193,13 +193,13 @@ class _Group:
 
 def _find_each(tx: Transaction, queue_ids: Sequence[str]) -> dict[str, QueueState | None]:
     """Load queues that are sent to; the backlog of those with a limit rises nowhere else meanwhile."""
-    states = queues.find_each(tx, queue_ids)
+    states = queue_state.find_each(tx, queue_ids)
     limited = [queue_id for queue_id, state in states.items() if state is not None and _is_limited(state)]
     if not tx.shares or not limited:
         return states
     for queue_id in sorted(limited):
         tx.hold(LIMIT + queue_id)
-    return states | queues.find_each(tx, limited)
+    return states | queue_state.find_each(tx, limited)
 
 
 def _borne(sendings: Sequence[Sending]) -> Iterator[tuple[str, bytes]]:

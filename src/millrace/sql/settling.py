@@ -10,7 +10,7 @@ from millrace.settlement import Ack, Buried, Outcome, Released, Removed, Settlem
 from millrace.sql import queues
 from millrace.sql.lanes import LANE_SHIFT
 from millrace.sql.ordering import free, free_next, hold_keys, order_of, place
-from millrace.sql.queues import ORDERED, QueueState, load
+from millrace.sql.queue_state import ORDERED, QueueState, load
 from millrace.sql.transaction import Transaction
 
 REMOVED = Removed()

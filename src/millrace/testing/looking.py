@@ -10,7 +10,7 @@ from millrace.catalog import Catalog
 from millrace.message import Message, decode_body
 from millrace.queue import Queue
 from millrace.sql import messages
-from millrace.sql.queues import load
+from millrace.sql.queue_state import load
 from millrace.sql.transaction import Transaction
 from millrace.store import Store
 

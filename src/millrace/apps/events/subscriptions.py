@@ -12,7 +12,7 @@ from millrace.consumer import make_consumer
 from millrace.errors import Conflict, SubscriptionNotFound
 from millrace.ids import new_id
 from millrace.queue import Queue
-from millrace.sql import queues
+from millrace.sql import queue_state, queues
 from millrace.sql.transaction import Row
 from millrace.work import Work
 
@@ -128,7 +128,7 @@ def _queue_for(account_id: str, name: str, url: str, secret: str | None, now_ms:
 
 def _subscription(work: Work, row: Row) -> Subscription:
     subscription_id, queue_id, text, created_at_ms = row
-    state = queues.find(work.tx, queue_id)
+    state = queue_state.find(work.tx, queue_id)
     return Subscription(
         id=subscription_id,
         filter=msgspec.json.decode(text),

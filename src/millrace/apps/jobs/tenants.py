@@ -11,8 +11,8 @@ from millrace.errors import DeliveryPaused
 from millrace.ids import new_receipt
 from millrace.message import Lease
 from millrace.settlement import is_last_delivery
-from millrace.sql import limiting, queues
-from millrace.sql.queues import QueueState
+from millrace.sql import limiting, queue_state
+from millrace.sql.queue_state import QueueState
 from millrace.sql.transaction import Row
 from millrace.work import Work
 
@@ -37,7 +37,7 @@ def receive_of_tenant(
         QueueNotFound: no such queue.
         DeliveryPaused: the queue is paused.
     """
-    state = queues.load(work.tx, queue_id)
+    state = queue_state.load(work.tx, queue_id)
     if state.queue.settings.delivery_paused:
         raise DeliveryPaused(f"Delivery of queue '{state.queue.name}' is paused (queue_delivery_paused).")
     rate = limiting.find(work.tx, state, work.now_ms)

@@ -9,6 +9,7 @@ import msgspec
 from millrace.apps.messaging import rows
 from millrace.apps.messaging.ends import End
 from millrace.apps.messaging.jobs import Job
+from millrace.apps.messaging.providers.contract import TURN
 from millrace.apps.messaging.queueing import CORRELATION, By, Rules, insert, note_queued
 from millrace.apps.messaging.queues import QUEUE, STATUS_QUEUE
 from millrace.apps.messaging.reports import apply_kept
@@ -20,7 +21,7 @@ from millrace.errors import BacklogFull, BodyDoesNotFit, ConfigurationError, Inv
 from millrace.message import Outgoing
 from millrace.placing import Placed
 from millrace.settlement import Ack, Buried, Outcome, Postpone, Reject, Released, Removed, Retry, Settlement
-from millrace.sql import queues
+from millrace.sql import queue_state, queues
 from millrace.telemetry import Telemetry
 from millrace.work import Work
 
@@ -37,6 +38,7 @@ class Attempt(NamedTuple):
     number: int
     job: Job | None = None
     end: End | None = None
+    has_turn: bool = False  # in the rate of its provider
 
 
 class Closed(NamedTuple):
@@ -149,7 +151,7 @@ def _begin(work: Work, account_id: str, message: BatchMessage[Any], row: Row | N
             return _repeat(message, known, rules.seals.is_hash_of(known.body_hash, job))
         row = _adopt(work, account_id, message, message_id, job, rules)
     begun = rows.move(work, account_id, row, "processing", attempts=row.attempts + 1)
-    return Attempt(message, row.id, row.type, begun.attempts, job=job)
+    return Attempt(message, row.id, row.type, begun.attempts, job=job, has_turn=row.reason == TURN)
 
 
 def _read(account_id: str, message: BatchMessage[Any], row: Row | None, rules: Rules) -> Job:
@@ -204,7 +206,7 @@ def _outcome(work: Work, queue_id: str, attempt: Attempt, end: End) -> Outcome:
     outcome = end.outcome
     if not isinstance(outcome, Retry) or outcome.delay_seconds is None:
         return outcome
-    consumer = queues.load(work.tx, queue_id).queue.consumer
+    consumer = queue_state.load(work.tx, queue_id).queue.consumer
     backoff = consumer.policy.backoff if consumer is not None else None
     own_seconds = backoff.seconds(attempt.message.failures + 1, 0.5) if backoff is not None else 0
     return outcome if outcome.delay_seconds > own_seconds else Retry(None, outcome.reason)

@@ -1,8 +1,9 @@
 """The consumer: the jobs of a batch run side by side, and each is settled with the line of history that tells of it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from itertools import groupby
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -18,15 +19,17 @@ from millrace.settlement import Postpone
 
 WRITE_SECONDS = 45.0  # less than a lease: what a provider has taken must be on disk before anybody else may try
 PAUSE_SECONDS = 0.25
+HEAD_START_SECONDS = 0.25  # of a priority before the next; else what a batch has first might arrive last
 NOT_WRITTEN = Postpone(1)  # delivered again: what was not begun to be tried then, what is done to be written
 
 
 class Doing(NamedTuple):
-    """What a processor is given: whose job it is, its id, and the job."""
+    """What a processor is given: whose job it is, its id, the job, and whether the provider's rate has a place for it."""
 
     account_id: str
     id: str
     job: Any
+    has_turn: bool = False
 
 
 Process = Callable[[Doing], Awaitable[End]]
@@ -45,7 +48,7 @@ class Delivery:
         begun = await self._begin(account_id, batch)
         for attempt in begun:
             attempts.tell_begun(self._platform.telemetry, account_id, batch.queue, attempt)
-        tried = [self._try(account_id, attempt) for attempt in begun]
+        tried = self._start(account_id, begun)
         for error in await asyncio.gather(*tried, return_exceptions=True):  # all of them, whatever one of them raises
             if isinstance(error, BaseException):
                 raise error
@@ -58,6 +61,21 @@ class Delivery:
             for message in batch.messages:
                 message.note(NOT_WRITTEN)
             raise
+
+    def _start(self, account_id: str, begun: Sequence[Attempt]) -> list[asyncio.Task[None]]:
+        """Start all attempts; a lower priority, which comes later in a batch, gives the earlier ones a head start."""
+        tasks: list[asyncio.Task[None]] = []
+        for place, (_, group) in enumerate(groupby(begun, key=lambda attempt: attempt.message.priority)):
+            earlier, seconds = [*tasks], place * HEAD_START_SECONDS
+            tasks += [asyncio.create_task(self._try_after(earlier, seconds, account_id, attempt)) for attempt in group]
+        return tasks
+
+    async def _try_after(
+        self, earlier: Sequence[asyncio.Task[None]], seconds: float, account_id: str, attempt: Attempt
+    ) -> None:
+        if earlier:
+            await asyncio.wait(earlier, timeout=seconds)
+        await self._try(account_id, attempt)
 
     async def _try(self, account_id: str, attempt: Attempt) -> None:
         began = monotonic()
@@ -77,7 +95,7 @@ class Delivery:
         job: Job | None = attempt.job
         assert job is not None
         try:
-            return await self._processes[attempt.type](Doing(account_id, attempt.id, job))
+            return await self._processes[attempt.type](Doing(account_id, attempt.id, job, attempt.has_turn))
         except Exception as error:  # noqa: BLE001 - whatever a processor raises, it is this job's end alone
             return end_of(error)
 

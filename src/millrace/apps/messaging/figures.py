@@ -10,7 +10,7 @@ from millrace.apps.messaging.queues import DEAD_LETTERS
 from millrace.apps.messaging.rows import DONE, FAILED, Row
 from millrace.apps.messaging.shown import SCHEDULED, status_word
 from millrace.clock import iso_milliseconds
-from millrace.sql import queues
+from millrace.sql import queue_state, queues
 from millrace.work import Work
 
 RECENT = 20
@@ -101,7 +101,7 @@ def counts_by_status(work: Work, account_id: str) -> dict[str, int]:
 def count_dead_letters(work: Work, account_id: str) -> int:
     """Count what lies in the account's dead-letter queue."""
     queue = queues.named(work.tx, account_id, DEAD_LETTERS)
-    return queues.load(work.tx, queue.id).backlog_count if queue is not None else 0
+    return queue_state.load(work.tx, queue.id).backlog_count if queue is not None else 0
 
 
 def recent(work: Work, account_id: str, limit: int = RECENT) -> list[Row]:

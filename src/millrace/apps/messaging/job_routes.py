@@ -1,15 +1,16 @@
 """`POST /api/enqueue-job`: jobs of any type, one or a list."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from millrace.access.scopes import Scope
-from millrace.apps.messaging.exports.allowed import check_exports, reach_of
-from millrace.apps.messaging.jobs import Job
+from millrace.access.keys import Key
+from millrace.access.scopes import Scope, check_scope
+from millrace.apps.messaging.exports.allowed import reach_of
+from millrace.apps.messaging.jobs import CleanupJob, ExportJob, Job, read_filters
 from millrace.apps.messaging.queueing import By, Queued, Rules, queue_jobs
 from millrace.apps.messaging.queues import QUEUE
 from millrace.bucket import Rate
@@ -101,6 +102,18 @@ def check_caller(request: Request) -> None:
     request.key.check_queue(QUEUE)
 
 
+def check_jobs(key: Key, jobs: Iterable[Job]) -> None:
+    """Let a key's jobs pass unless one exports or cleans the audit trail, which the key may not read.
+
+    Raises:
+        Forbidden: one does.
+    """
+    for job in jobs:
+        is_export = isinstance(job, ExportJob) and read_filters(job.filters).source == "audit"
+        if is_export or (isinstance(job, CleanupJob) and job.target == "audit_logs"):
+            check_scope(key.role, Scope.AUDIT)
+
+
 class JobRoutes:
     """The route of jobs."""
 
@@ -127,7 +140,7 @@ class JobRoutes:
         """Put a job into the queue, or a list of them, all or none."""
         is_list = request.body.lstrip()[:1] == b"["
         jobs = JOBS.read(request.body) if is_list else [JOB.read(request.body)]
-        check_exports(request.key, jobs)
+        check_jobs(request.key, jobs)
         by = By(request.key.id, request.correlation_id, reach_of(request.key))
         account_id = request.key.account_id
         queued = await self._counter.write(request, lambda work: queue_jobs(work, account_id, jobs, self._rules, by))

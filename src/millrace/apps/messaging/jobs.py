@@ -95,10 +95,11 @@ class ExportJob(
     """A file to be made of messages, or of the audit trail. `notifyEmail` is told when it is there.
 
     Of the filters these count: source (messages or audit), startDate, endDate (the day itself included), status and type.
+    Null stands for none.
     """
 
     export_id: Id
-    filters: dict[str, Any]
+    filters: dict[str, Any] | None
     user_id: Id
     format: Format
     priority: Priority = "normal"
@@ -138,6 +139,12 @@ class CleanupJob(
 Job = EmailJob | SmsJob | ExportJob | CleanupJob
 Letter = EmailJob | SmsJob
 TYPES = {"email_send": EmailJob, "sms_send": SmsJob, "export_generation": ExportJob, "cleanup": CleanupJob}
+
+
+STATUSES = (
+    *("draft", "rejected", "scheduled", "queued", "cancelled", "processing"),
+    *("sent", "stored", "delivered", "undelivered", "failed", "done"),
+)
 
 
 class Filters(msgspec.Struct, frozen=True, kw_only=True):
@@ -212,19 +219,22 @@ def read_moment(name: str, text: object, *, is_end: bool = False) -> int:
     return epoch_ms(moment)
 
 
-def read_filters(given: dict[str, Any]) -> Filters:
+def read_filters(filters: dict[str, Any] | None) -> Filters:
     """Read what an export is to hold; filters that we do not know do not count.
 
     Raises:
         ValueError: one that counts is wrong.
     """
+    given = filters or {}
     source = given.get("source", "messages")
     if source not in ("messages", "audit"):
         raise ValueError(f"filters.source is {str(source)[:40]!r}; expected 'messages' or 'audit'")
     words = {name: given.get(name) for name in ("status", "type")}
+    allowed = {"status": STATUSES, "type": tuple(TYPES)} if source == "messages" else {}
     for name, word in words.items():
-        if word is not None and not (isinstance(word, str) and len(word) <= ID_CHARACTERS and not CONTROL.search(word)):
-            raise ValueError(f"filters.{name} is {str(word)[:40]!r}; expected a word")
+        if word is not None and (not isinstance(word, str) or word not in allowed.get(name, (word,))):
+            expected = " or ".join(allowed.get(name, ("a word",)))
+            raise ValueError(f"filters.{name} is {str(word)[:40]!r}; expected {expected}")
     start, end = given.get("startDate"), given.get("endDate")
     return Filters(
         source=source,

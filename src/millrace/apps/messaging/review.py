@@ -161,11 +161,8 @@ def _draft(work: Work, account_id: str, message_id: str) -> Row:
 
 
 def _conflict(row: Row, now_ms: int, allowed: str) -> Conflict:
-    word = status_word(row, now_ms)
-    state = (
-        "waits in the queue, and was delivered before or is just being delivered" if word == "queued" else f"is {word}"
-    )
-    return Conflict(f"message {row.id[:64]!r} {state}; only {allowed}")
+    tried = ", and was tried before" if row.status == "queued" and row.attempts else ""
+    return Conflict(f"message {row.id[:64]!r} is {status_word(row, now_ms)}{tried}; only {allowed}")
 
 
 def _end(work: Work, account_id: str, row: Row, status: rows.Status, reason: str | None) -> Row:

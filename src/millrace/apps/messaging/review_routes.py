@@ -74,7 +74,7 @@ class RescheduleBody(ApproveBody, frozen=True, kw_only=True, rename="camel", for
     send_at: str
 
 
-class RejectBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RejectionBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Why, for the author."""
 
     reason: Annotated[str, Meta(max_length=REASON_CHARACTERS)] | None = None
@@ -88,7 +88,7 @@ class NoBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 MESSAGE, APPROVE, RESCHEDULE, REJECT, NOTHING = map(
-    Shape, (MessageBody, ApproveBody, RescheduleBody, RejectBody, NoBody)
+    Shape, (MessageBody, ApproveBody, RescheduleBody, RejectionBody, NoBody)
 )
 ACTING_SCOPES = {Scope.SEND, Scope.REVIEW}
 

@@ -13,7 +13,7 @@ from millrace.apps.messaging.queueing import Rules
 from millrace.apps.messaging.queues import DEAD_LETTERS, QUEUE
 from millrace.apps.messaging.rows import Row, Status
 from millrace.platform import Platform
-from millrace.sql import queues
+from millrace.sql import queue_state, queues
 from millrace.work import Work
 
 PAGE_ROWS = 500
@@ -109,4 +109,4 @@ def _lanes(work: Work, account_id: str) -> dict[str, int]:
     """Give where the lanes of the two queues begin; 0, where no message lies, for one that the account has not."""
     found = {"first_key": QUEUE, "dead_first_key": DEAD_LETTERS}
     named = {key: queues.named(work.tx, account_id, name) for key, name in found.items()}
-    return {key: 0 if queue is None else queues.load(work.tx, queue.id).first_key for key, queue in named.items()}
+    return {key: 0 if queue is None else queue_state.load(work.tx, queue.id).first_key for key, queue in named.items()}

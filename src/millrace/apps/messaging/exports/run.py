@@ -136,7 +136,7 @@ def exporting(platform: Platform, objects: ObjectStore, following: Following) ->
 
 
 def _done(written: int) -> End:
-    return End(outcome=Ack(), reason=f"{written} rows")
+    return End(outcome=Ack(), reason=f"{written} row{'' if written == 1 else 's'}")
 
 
 def _again(reason: str) -> End:

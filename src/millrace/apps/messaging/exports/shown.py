@@ -59,7 +59,7 @@ def shown(export: Export, row: Row | None, account_id: str, seals: Seals, links:
         created_at=iso_milliseconds(export.asked_at_ms),
         finished_at=_time(export.finished_at_ms),
         expires_at=_time(export.expires_at_ms),
-        reason=None if row is None or status == "done" else row.reason,
+        reason=None if row is None or export.finished_at_ms is not None else row.reason,
     )
 
 

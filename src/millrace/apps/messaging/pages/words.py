@@ -2,7 +2,7 @@
 
 from urllib.parse import quote
 
-from millrace.apps.messaging.jobs import CleanupJob, EmailJob, ExportJob, Job, SmsJob
+from millrace.apps.messaging.jobs import CleanupJob, EmailJob, ExportJob, Job, SmsJob, read_filters
 
 TYPE_WORDS = {"email_send": "e-mail", "sms_send": "SMS", "export_generation": "export", "cleanup": "clean-up"}
 STATUSES = (
@@ -57,7 +57,7 @@ def target_of(job: Job | None) -> str:
         case EmailJob() | SmsJob():
             return job.recipient
         case ExportJob():
-            return f"{job.filters.get('source', 'messages')} as {job.format}"
+            return f"{read_filters(job.filters).source} as {job.format}"
         case CleanupJob():
             return job.target
     return UNOPENED

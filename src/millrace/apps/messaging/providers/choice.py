@@ -20,8 +20,8 @@ OUTBOX = "outbox"
 class Providers(NamedTuple):
     """The way out for each kind of message, and the doors to servers nearby that were opened for them."""
 
-    email: Provider
-    sms: Provider
+    email: Guarded
+    sms: Guarded
     doors: tuple[Outbound, ...] = ()
 
     async def aclose(self) -> None:

@@ -1,10 +1,13 @@
 """What a provider does: it hands one message over to somebody who delivers it, and says how that went."""
 
+from math import ceil
 from typing import Literal, Protocol
 
 import msgspec
 
 from millrace.apps.messaging.jobs import Letter
+
+TURN = "waits for its turn"  # the reason in the row of a message that has a place in its provider's rate
 
 
 class Handed(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,11 +47,14 @@ class Failed(Exception):
 
 
 class Away(Exception):
-    """The message was not tried: the provider's breaker is open, or its rate is used up, for so many seconds."""
+    """The message was not tried: the provider's breaker is open, or its rate is used up, for so many seconds.
 
-    def __init__(self, provider: str, seconds: float) -> None:
-        super().__init__(f"{provider} is not asked for {seconds:g} s")
-        self.provider, self.seconds = provider, seconds
+    With `has_turn` it has a place in the rate, and need not ask for one when it comes again.
+    """
+
+    def __init__(self, provider: str, seconds: float, *, has_turn: bool = False) -> None:
+        super().__init__(TURN if has_turn else f"{provider} is not asked for {ceil(seconds)} s")
+        self.provider, self.seconds, self.has_turn = provider, seconds, has_turn
 
 
 class Provider(Protocol):

@@ -11,8 +11,9 @@ from millrace.bucket import Rate
 from millrace.coordination.breaker import Breaker, State
 from millrace.telemetry import Telemetry
 
-Take = Callable[[str, Rate], Awaitable[float]]
+Take = Callable[[str, Rate, float], Awaitable[float]]
 
+LONGEST_TURN_SECONDS = 3_600.0
 LOOK_AGAIN_SECONDS = 1.0  # while one message tries whether the provider is back
 
 
@@ -23,7 +24,8 @@ class Guarded:
         provider: The one that sends.
         telemetry: Told of `target.opened` and `target.closed`.
         rate: How fast it may be asked; None for no limit.
-        take: Takes one message's share of the bucket with a name, and gives 0, or the seconds until there is one.
+        take: Takes one message's share of the bucket with a name, and gives the seconds until it is there, 0 for now.
+            One that were later than so many seconds, which it is given, is not taken.
         monotonic: Seconds, for the breaker.
         chance: 0 to 1, to spread pauses.
     """
@@ -43,9 +45,11 @@ class Guarded:
         self._monotonic, self._chance = monotonic, chance
         self._breaker, self._is_probing = Breaker(), False
 
-    async def send(self, account_id: str, letter: Letter) -> Handed:
-        """Send it if the provider may be asked now; see `Provider`."""
+    async def send(self, account_id: str, letter: Letter, *, has_turn: bool = False) -> Handed:
+        """Send it if the provider may be asked now, see `Provider`; with `has_turn` its place in the rate has come."""
         state = self._admit()
+        if not has_turn:
+            await self._take_turn()
         if state is State.CLOSED:
             return await self._send(account_id, letter)
         self._is_probing = True
@@ -67,11 +71,14 @@ class Guarded:
             raise Away(self.name, LOOK_AGAIN_SECONDS)
         return state
 
+    async def _take_turn(self) -> None:
+        if self._rate is None or self._take is None:
+            return
+        seconds = await self._take(self.name, self._rate, LONGEST_TURN_SECONDS)
+        if seconds > 0:
+            raise Away(self.name, min(seconds, LONGEST_TURN_SECONDS), has_turn=seconds <= LONGEST_TURN_SECONDS)
+
     async def _send(self, account_id: str, letter: Letter) -> Handed:
-        if self._rate is not None and self._take is not None:
-            seconds = await self._take(self.name, self._rate)
-            if seconds > 0:
-                raise Away(self.name, seconds)
         try:
             handed = await self._provider.send(account_id, letter)
         except Failed as failure:

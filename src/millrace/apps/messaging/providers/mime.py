@@ -54,7 +54,7 @@ def _read_sender(mail_from: str) -> tuple[str, str]:
         address = ""
     if not address or CONTROL.search(mail_from):
         raise ConfigurationError(
-            f"the sender of e-mails is {mail_from[:80]!r}; expected an address such as queue@example.com"
+            f"the sender of e-mails is {mail_from[:80]!r} (SMTP_FROM); expected an address such as queue@example.com"
         )
     return name, address
 

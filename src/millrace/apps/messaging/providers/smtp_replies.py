@@ -30,13 +30,10 @@ CODES = {
     534: Verdict(kind="trouble", words="it wants a stronger way to authenticate"),
     535: Verdict(kind="trouble", words="user and password are wrong"),
     538: Verdict(kind="trouble", words="it wants TLS first"),
-    # Over quota: RFC 5321 uses it for a full mailbox too, which may be emptied.
-    552: Verdict(kind="retry", words="storage is used up"),
 }
 
 # What an enhanced status says, without its class: more exact than the code, so it comes first.
 STATUSES = {
-    "2.2": Verdict(kind="retry", words="the mailbox is full"),
     "2.3": Verdict(kind="refused", words="the message is too long for the mailbox"),
     "3.1": Verdict(kind="trouble", words="the mail system is full"),
     "3.2": Verdict(kind="trouble", words="the system takes no mail now"),
