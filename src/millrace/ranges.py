@@ -1,7 +1,7 @@
 """Numbers that were given, held against what is allowed; and how a refused value is shown."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from millrace.errors import InvalidInput
 
@@ -25,7 +25,7 @@ def whole_numbers(
     return checked
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[int | float]:
     """Say whether it is a number to JSON, which to Python a boolean is, too."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 

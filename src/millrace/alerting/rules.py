@@ -118,9 +118,8 @@ def _bounds(given: Mapping[str, Any]) -> tuple[float, float]:
 
 
 def _bound(field: str, value: object, measure: str) -> float:
-    if not is_number(value) or not 0 <= value <= HIGHEST:  # type: ignore[operator]
+    if not is_number(value) or not 0 <= value <= HIGHEST:
         raise InvalidRequest(f"{field} is {shown(value)}; expected a number from 0 to {HIGHEST}")
-    assert isinstance(value, int | float)
     if measure == "failure_rate" and value >= 1:
         raise InvalidRequest(
             f"{field} is {value:g}; a failure rate is a share, so expected 0 up to 1, which it excludes"

@@ -1,6 +1,6 @@
 """The applications: the only place that names them. Each is its part of the database, and a function that makes it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -25,8 +25,6 @@ from millrace.platform import App, Platform, QueueNeed
 from millrace.resources.objects.choice import make_objects
 from millrace.resources.objects.s3 import R2Settings
 from millrace.sql.schemas import Schema
-
-BUCKET = ("endpoint", "access_key_id", "secret_access_key", "bucket")
 
 
 class Application(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,15 +147,8 @@ def _twilio(settings: Settings) -> TwilioSettings | None:
     Raises:
         ConfigurationError: only some of them are set.
     """
-    found = {name: getattr(settings, f"twilio_{name}") for name in ("account_sid", "auth_token", "from_number")}
-    missing = [f"TWILIO_{name.upper()}" for name, value in found.items() if value is None]
-    if len(missing) == len(found):
-        return None
-    if missing:
-        raise ConfigurationError(
-            f"not set, although other TWILIO_* are: {', '.join(missing)}; set all of them, or none"
-        )
-    return TwilioSettings(**found, api_base=settings.twilio_api_base)
+    found = _all_or_none(settings, "twilio", ("account_sid", "auth_token", "from_number"))
+    return None if found is None else TwilioSettings(**found, api_base=settings.twilio_api_base)
 
 
 def _bucket(settings: Settings) -> R2Settings | None:
@@ -166,13 +157,24 @@ def _bucket(settings: Settings) -> R2Settings | None:
     Raises:
         ConfigurationError: only some of them are set.
     """
-    found = {name: getattr(settings, f"r2_{name}") for name in BUCKET}
-    missing = [f"R2_{name.upper()}" for name, value in found.items() if value is None]
-    if len(missing) == len(BUCKET):
-        return None
-    if missing:
-        raise ConfigurationError(f"not set, although other R2_* are: {', '.join(missing)}; set all of them, or none")
-    return R2Settings(**found)
+    found = _all_or_none(settings, "r2", ("endpoint", "access_key_id", "secret_access_key", "bucket"))
+    return None if found is None else R2Settings(**found)
+
+
+def _all_or_none(settings: Settings, prefix: str, names: Sequence[str]) -> dict[str, str] | None:
+    """Give settings that belong together by their names without the prefix, None where none of them is set.
+
+    Raises:
+        ConfigurationError: only some of them are set.
+    """
+    found: dict[str, str | None] = {name: getattr(settings, f"{prefix}_{name}") for name in names}
+    missing = [f"{prefix}_{name}".upper() for name, value in found.items() if value is None]
+    if 0 < len(missing) < len(found):
+        others = f"{prefix.upper()}_*"
+        raise ConfigurationError(
+            f"not set, although other {others} are: {', '.join(missing)}; set all of them, or none"
+        )
+    return None if missing else {name: value for name, value in found.items() if value is not None}
 
 
 APPLICATIONS = (

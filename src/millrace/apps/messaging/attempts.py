@@ -1,7 +1,6 @@
 """Attempts at jobs, as functions of an open transaction: begun with a delivery, closed with its settlement."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 import msgspec
@@ -11,18 +10,16 @@ from millrace.apps.messaging.ends import End
 from millrace.apps.messaging.jobs import Job
 from millrace.apps.messaging.providers.contract import TURN
 from millrace.apps.messaging.queueing import CORRELATION, By, Rules, insert, note_queued
-from millrace.apps.messaging.queues import QUEUE, STATUS_QUEUE
+from millrace.apps.messaging.queues import QUEUE
 from millrace.apps.messaging.reports import apply_kept
 from millrace.apps.messaging.rows import DONE, REASON_CHARACTERS, Change, Row
 from millrace.apps.messaging.sealing import named
-from millrace.apps.messaging.shown import status_of
+from millrace.apps.messaging.status_queue import tell_status
 from millrace.batch import BatchMessage
-from millrace.errors import BacklogFull, BodyDoesNotFit, ConfigurationError, InvalidInput
-from millrace.message import Outgoing
+from millrace.errors import BodyDoesNotFit, ConfigurationError, InvalidInput
 from millrace.placing import Placed
 from millrace.settlement import Ack, Buried, Outcome, Postpone, Reject, Released, Removed, Retry, Settlement
 from millrace.sql import queue_state, queues
-from millrace.telemetry import Telemetry
 from millrace.work import Work
 
 QUEUE_OWNER = "queue"  # stands for the key of a job that came through the queue itself
@@ -80,63 +77,6 @@ def close(account_id: str, attempt: Attempt, end: End, rules: Rules, work: Work)
     return Closed(outcome, row.reason, trail)
 
 
-def tell_status(work: Work, account_id: str, row: Row) -> None:
-    """Send how a message ended to the account's queue for that, if it has one with a consumer, and room."""
-    if row.status not in rows.ENDED:
-        return
-    queue = queues.named(work.tx, account_id, STATUS_QUEUE)
-    if queue is not None and queue.consumer is not None:
-        with suppress(BacklogFull):  # whoever is so far behind must not hold messages up
-            work.send(queue.id, [Outgoing(body=msgspec.json.encode(status_of(row, work.now_ms)), source="messaging")])
-
-
-def tell_begun(telemetry: Telemetry, account_id: str, queue: str, attempt: Attempt) -> None:
-    """Tell that a job is being tried."""
-    if attempt.end is None:
-        telemetry.emit(
-            "job.begun",
-            account_id=account_id,
-            queue=queue,
-            type=attempt.type,
-            job_id=attempt.message.id,
-            attempt=attempt.number,
-        )
-
-
-def tell_ended(
-    telemetry: Telemetry, account_id: str, attempt: Attempt, end: End, closed: Closed, duration_ms: float
-) -> None:
-    """Tell how a try of a job ended: what nobody expected with its error."""
-    message = attempt.message
-    about = {
-        "account_id": account_id,
-        "queue": QUEUE,
-        "job_id": message.id,
-        "correlation_id": message.headers.get(CORRELATION, ""),
-    }
-    if end.error is not None:
-        telemetry.emit(
-            "message.failed",
-            account_id=account_id,
-            queue=QUEUE,
-            message_id=message.id,
-            correlation_id=about["correlation_id"],
-            attempts=message.attempts,
-            error=type(end.error).__name__,
-        )
-    if closed.outcome is not None and (attempt.end is None or not end.is_success):
-        telemetry.emit(
-            "job.ended",
-            **about,
-            type=attempt.type,
-            attempt=attempt.number,
-            duration_ms=duration_ms,
-            outcome=closed.outcome,
-            reason=closed.reason,
-            trail=[[change.at_ms, change.status, change.reason] for change in closed.trail],
-        )
-
-
 def _begin(work: Work, account_id: str, message: BatchMessage[Any], row: Row | None, rules: Rules) -> Attempt:
     if row is not None and row.status in (*DONE, "cancelled"):  # it was done, and its ack was lost
         return Attempt(message, row.id, row.type, row.attempts, end=End(outcome=Ack()))
@@ -148,7 +88,7 @@ def _begin(work: Work, account_id: str, message: BatchMessage[Any], row: Row | N
         message_id = named(job, message.id)
         known = rows.of_ids(work, account_id, [message_id]).get(message_id)
         if known is not None:
-            return _repeat(message, known, rules.seals.is_hash_of(known.body_hash, job))
+            return _repeat(message, known, job, rules)
         row = _adopt(work, account_id, message, message_id, job, rules)
     begun = rows.move(work, account_id, row, "processing", attempts=row.attempts + 1)
     return Attempt(message, row.id, row.type, begun.attempts, job=job, has_turn=row.reason == TURN)
@@ -175,9 +115,9 @@ def _refused(work: Work, account_id: str, message: BatchMessage[Any], row: Row |
     return Attempt(message, row.id, row.type, begun.attempts, end=end)
 
 
-def _repeat(message: BatchMessage[Any], known: Row, is_same: bool) -> Attempt:  # noqa: FBT001
+def _repeat(message: BatchMessage[Any], known: Row, job: Job, rules: Rules) -> Attempt:
     """Drop a job that came a second time under its id; bury another one that came under it."""
-    if is_same:
+    if rules.seals.is_hash_of(known.body_hash, job):
         return Attempt(message, known.id, known.type, known.attempts, end=End(outcome=Ack()))
     reason = f"id {known.id[:64]!r} stands for another job"
     return Attempt(message, known.id, known.type, 1, end=End(outcome=Reject(reason), reason=reason))

@@ -7,7 +7,7 @@ from itertools import groupby
 from time import monotonic
 from typing import Any, NamedTuple
 
-from millrace.apps.messaging import attempts
+from millrace.apps.messaging import attempts, telling
 from millrace.apps.messaging.attempts import Attempt, Closed
 from millrace.apps.messaging.ends import End, end_of
 from millrace.apps.messaging.jobs import Job
@@ -47,7 +47,7 @@ class Delivery:
         account_id: str = env.ACCOUNT_ID
         begun = await self._begin(account_id, batch)
         for attempt in begun:
-            attempts.tell_begun(self._platform.telemetry, account_id, batch.queue, attempt)
+            telling.tell_begun(self._platform.telemetry, account_id, batch.queue, attempt)
         tried = self._start(account_id, begun)
         for error in await asyncio.gather(*tried, return_exceptions=True):  # all of them, whatever one of them raises
             if isinstance(error, BaseException):
@@ -89,7 +89,7 @@ class Delivery:
             return
         self._unwritten.pop(attempt.message.id, None)
         duration_ms = (monotonic() - began) * 1000
-        attempts.tell_ended(self._platform.telemetry, account_id, attempt, end, closed, duration_ms)
+        telling.tell_ended(self._platform.telemetry, account_id, attempt, end, closed, duration_ms)
 
     async def _run(self, account_id: str, attempt: Attempt) -> End:
         job: Job | None = attempt.job

@@ -7,11 +7,12 @@ import msgspec
 from millrace.access.scopes import Scope
 from millrace.apps.messaging import figures
 from millrace.apps.messaging.figures import Failures, QueueStatus
-from millrace.apps.messaging.job_routes import JOB, Counter, check_caller, tell_queued
+from millrace.apps.messaging.job_routes import JOB, Counter, check_caller
 from millrace.apps.messaging.jobs import CleanupJob, EmailJob, ExportJob, Job, SmsJob
 from millrace.apps.messaging.providers.mime import sender_of
 from millrace.apps.messaging.queueing import By, Queued, Rules, queue_jobs
 from millrace.apps.messaging.settings import MessagingSettings
+from millrace.apps.messaging.telling import tell_queued
 from millrace.errors import (
     BacklogFull,
     BodyDoesNotFit,

@@ -13,6 +13,7 @@ from millrace.apps.messaging.exports.allowed import reach_of
 from millrace.apps.messaging.jobs import CleanupJob, ExportJob, Job, read_filters
 from millrace.apps.messaging.queueing import By, Queued, Rules, queue_jobs
 from millrace.apps.messaging.queues import QUEUE
+from millrace.apps.messaging.telling import tell_queued
 from millrace.bucket import Rate
 from millrace.clock import iso_milliseconds
 from millrace.coordination import buckets
@@ -31,7 +32,6 @@ from millrace.http.request import Request, Shape
 from millrace.http.routes import Answer, Route
 from millrace.limits import BATCH_MESSAGES
 from millrace.platform import Platform, QueueNeed, ensure_queues
-from millrace.telemetry import Telemetry
 from millrace.work import Work
 
 T = TypeVar("T")
@@ -149,19 +149,6 @@ class JobRoutes:
         one = msgspec.structs.asdict(answers[0])
         answer = JobsAnswer(success=True, jobs=answers) if is_list else JobsAnswer(success=True, **one)
         return Answer(msgspec.json.encode(answer), 202)
-
-
-def tell_queued(telemetry: Telemetry, account_id: str, queued: list[Queued], correlation_id: str) -> None:
-    """Tell that jobs are in the queue."""
-    for one in queued:
-        telemetry.emit(
-            "job.queued",
-            account_id=account_id,
-            queue=QUEUE,
-            type=one.type,
-            job_id=one.job_id,
-            correlation_id=correlation_id,
-        )
 
 
 def _shown(queued: Queued) -> JobQueued:

@@ -2,8 +2,9 @@
 
 import msgspec
 
-from millrace.access.scopes import GRANTS, Scope
+from millrace.access.scopes import Scope
 from millrace.apps.messaging import rows
+from millrace.apps.messaging.exports.allowed import reach_of
 from millrace.apps.messaging.job_routes import check_caller
 from millrace.apps.messaging.queueing import Rules
 from millrace.apps.messaging.rows import Change, Row
@@ -55,4 +56,4 @@ class MessageRoutes:
 
 def may_read(request: Request) -> bool:
     """Say whether the caller may read what messages hold."""
-    return bool({Scope.PEEK, Scope.REVIEW} & GRANTS[request.key.role])
+    return reach_of(request.key) == "all"

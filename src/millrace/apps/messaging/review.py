@@ -9,7 +9,6 @@ from typing import NamedTuple
 import msgspec
 
 from millrace.apps.messaging import rows
-from millrace.apps.messaging.attempts import tell_status
 from millrace.apps.messaging.jobs import Job, Letter, read_send_at
 from millrace.apps.messaging.queueing import (
     By,
@@ -24,6 +23,7 @@ from millrace.apps.messaging.queueing import (
 from millrace.apps.messaging.queues import DEAD_LETTERS
 from millrace.apps.messaging.rows import Row
 from millrace.apps.messaging.shown import status_word
+from millrace.apps.messaging.status_queue import tell_status
 from millrace.clock import iso_milliseconds
 from millrace.errors import Conflict, Forbidden
 from millrace.placing import Placed

@@ -9,12 +9,13 @@ from msgspec import Meta
 
 from millrace.access.scopes import GRANTS, Scope
 from millrace.apps.messaging import review
-from millrace.apps.messaging.job_routes import Counter, tell_queued
+from millrace.apps.messaging.job_routes import Counter
 from millrace.apps.messaging.jobs import EmailJob, Id, Letter, Priority, SmsJob, check_line, read_job, read_send_at
 from millrace.apps.messaging.queueing import By, Queued, Rules
 from millrace.apps.messaging.review import Person
 from millrace.apps.messaging.rows import REASON_CHARACTERS, Row
 from millrace.apps.messaging.shown import MessageStatus, status_of
+from millrace.apps.messaging.telling import tell_queued
 from millrace.errors import (
     BacklogFull,
     BodyDoesNotFit,

@@ -8,10 +8,10 @@ from functools import partial
 from typing import Literal, NamedTuple
 
 from millrace.apps.messaging import reports, rows
-from millrace.apps.messaging.attempts import tell_status
 from millrace.apps.messaging.queueing import Rules
 from millrace.apps.messaging.queues import DEAD_LETTERS, QUEUE
 from millrace.apps.messaging.rows import Row, Status
+from millrace.apps.messaging.status_queue import tell_status
 from millrace.platform import Platform
 from millrace.sql import queue_state, queues
 from millrace.work import Work

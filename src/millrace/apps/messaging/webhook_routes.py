@@ -9,10 +9,10 @@ from millrace.access.keys import Key
 from millrace.access.scopes import Role
 from millrace.access.signatures import sign
 from millrace.apps.messaging import reports
-from millrace.apps.messaging.attempts import tell_status
 from millrace.apps.messaging.queueing import Rules
 from millrace.apps.messaging.reports import Report
 from millrace.apps.messaging.settings import MessagingSettings
+from millrace.apps.messaging.status_queue import tell_status
 from millrace.apps.messaging.webhooks import (
     is_of_twilio,
     is_signed,

@@ -16,9 +16,9 @@ from millrace.apps.messaging.exports.formats import CONTENT_TYPES, CsvWriter, Js
 from millrace.apps.messaging.exports.parquet import ParquetWriter
 from millrace.apps.messaging.exports.rows import Export
 from millrace.apps.messaging.exports.sources import Source, source_of
-from millrace.apps.messaging.job_routes import tell_queued
 from millrace.apps.messaging.jobs import ExportJob, read_filters
 from millrace.apps.messaging.queueing import Queued
+from millrace.apps.messaging.telling import tell_queued
 from millrace.errors import ObjectTooLarge, StoreUnavailable
 from millrace.handlers import PermanentError
 from millrace.platform import Platform

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from millrace.apps.messaging.exports.columns import AUDIT, MESSAGES, Column, Line
 from millrace.apps.messaging.exports.rows import Export
 from millrace.apps.messaging.jobs import EmailJob, Filters, SmsJob, read_send_at
-from millrace.apps.messaging.rows import Row
+from millrace.apps.messaging.rows import LAST_MS, Row
 from millrace.apps.messaging.sealing import Seals
 from millrace.apps.messaging.shown import status_word
 from millrace.errors import Forbidden
@@ -14,7 +14,6 @@ from millrace.sql.transaction import Row as Values
 from millrace.work import Work
 
 COUNTED_ROWS = 5_000_000
-LAST_MS = (1 << 63) - 1
 LETTERS = ("email_send", "sms_send")
 
 Place = tuple[Any, ...]
