@@ -3,28 +3,28 @@
 An id (`messageId`, `exportId`) is an idempotency key: the same job under it is the same job.
 """
 
-import re
-from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from millrace.clock import epoch_ms, read_rfc_3339
+from millrace.apps.messaging.fields import (
+    ADDRESS_CHARACTERS,
+    ID_CHARACTERS,
+    check_address,
+    check_id,
+    check_line,
+    check_phone,
+    check_text,
+    read_moment,
+    read_send_at,
+)
 from millrace.errors import BodyDoesNotFit
 
-ID_CHARACTERS = 128
-ADDRESS_CHARACTERS = 254  # RFC 5321, section 4.5.3.1.3, without its angle brackets
 SUBJECT_CHARACTERS = 998  # RFC 5322, section 2.1.1
 SMS_CHARACTERS = 1_600  # what Twilio takes
 CONTENT_CHARACTERS = 100_000
 
-CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
-ADDRESS = re.compile(
-    r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-)
-PHONE = re.compile(r"\+[1-9][0-9]{6,14}")  # E.164
-DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 Id = Annotated[str, Meta(min_length=1, max_length=ID_CHARACTERS)]
 Priority = Literal["high", "normal", "low"]
@@ -55,7 +55,7 @@ class EmailJob(
         check_id("messageId", self.message_id)
         check_address("recipient", self.recipient)
         check_line("subject", self.subject)
-        _check_text("content", self.content)
+        check_text("content", self.content)
         read_send_at(self.send_at)
 
 
@@ -79,7 +79,7 @@ class SmsJob(
     def __post_init__(self) -> None:
         check_id("messageId", self.message_id)
         check_phone("recipient", self.recipient)
-        _check_text("content", self.content)
+        check_text("content", self.content)
         read_send_at(self.send_at)
 
 
@@ -185,40 +185,6 @@ def read_job(given: object) -> Job:
     return job
 
 
-def read_send_at(text: str | None) -> int | None:
-    """Give the time of `sendAt` in epoch milliseconds.
-
-    Raises:
-        ValueError: it is no date with a time and an offset, which the decoder turns into its own error.
-    """
-    if text is None:
-        return None
-    moment = read_rfc_3339(text)
-    if moment is None:
-        raise ValueError(f"sendAt is {text[:40]!r}; expected a time with its offset, such as 2026-12-24T18:00:00Z")
-    return epoch_ms(moment)
-
-
-def read_moment(name: str, text: object, *, is_end: bool = False) -> int:
-    """Give a date, which begins at midnight UTC, or a time with its offset, in epoch milliseconds.
-
-    `is_end` takes the end of a date, for what is to include that day.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    if isinstance(text, str) and DAY.fullmatch(text):
-        try:
-            day = date.fromisoformat(text)
-        except ValueError:
-            raise _no_moment(name, text) from None
-        return epoch_ms(datetime(day.year, day.month, day.day, tzinfo=UTC)) + (86_400_000 if is_end else 0)
-    moment = read_rfc_3339(text) if isinstance(text, str) else None
-    if moment is None:
-        raise _no_moment(name, text)
-    return epoch_ms(moment)
-
-
 def read_filters(filters: dict[str, Any] | None) -> Filters:
     """Read what an export is to hold; filters that we do not know do not count.
 
@@ -242,69 +208,3 @@ def read_filters(filters: dict[str, Any] | None) -> Filters:
         end_ms=None if end is None else read_moment("filters.endDate", end, is_end=True),
         **words,
     )
-
-
-def check_id(name: str, text: str) -> str:
-    """Give an id back that can stand in a URL and in a log.
-
-    Raises:
-        ValueError: it has control characters or surrogates, is blank, or is `.` or `..`.
-    """
-    if not text.strip() or not text.isprintable() or text in (".", ".."):
-        raise ValueError(
-            f"{name} is {text[:40]!r}; expected 1 to {ID_CHARACTERS} printable characters, and not . or .."
-        )
-    return text
-
-
-def check_address(name: str, text: str) -> str:
-    """Give an e-mail address back: a local part, `@` and a host, in ASCII; nothing that could end a header.
-
-    Raises:
-        ValueError: it is none.
-    """
-    local = text.partition("@")[0]
-    if (
-        len(text) > ADDRESS_CHARACTERS
-        or not ADDRESS.fullmatch(text)
-        or local[:1] == "."
-        or local[-1:] == "."
-        or ".." in local
-    ):
-        raise ValueError(f"{name} is no e-mail address; expected one such as ada@example.com")
-    return text
-
-
-def check_phone(name: str, text: str) -> str:
-    """Give a phone number back.
-
-    Raises:
-        ValueError: it is none.
-    """
-    if not PHONE.fullmatch(text):
-        raise ValueError(f"{name} is no phone number; expected + and 7 to 15 digits, such as +15005550006")
-    return text
-
-
-def check_line(name: str, text: str) -> None:
-    """Let one line of text pass.
-
-    Raises:
-        ValueError: it has control characters or surrogates.
-    """
-    if CONTROL.search(text):
-        raise ValueError(f"{name} has a line break or another control character; expected one line of text")
-    _check_text(name, text)
-
-
-def _check_text(name: str, text: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"{name} has half of a character (a lone surrogate); expected text") from None
-    if "\0" in text:
-        raise ValueError(f"{name} has a character U+0000; expected text without it")
-
-
-def _no_moment(name: str, text: object) -> ValueError:
-    return ValueError(f"{name} is {str(text)[:40]!r}; expected a date such as 2026-01-31, or a time with its offset")

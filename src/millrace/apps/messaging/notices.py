@@ -1,7 +1,8 @@
 """Alerts by e-mail: a message like any other."""
 
 from millrace.alerting.notices import Notice
-from millrace.apps.messaging.jobs import EmailJob, check_address
+from millrace.apps.messaging.fields import check_address
+from millrace.apps.messaging.jobs import EmailJob
 from millrace.apps.messaging.queueing import By, Rules, queue_jobs
 from millrace.errors import InvalidInput
 from millrace.ids import new_id

@@ -8,7 +8,8 @@ from millrace import limits
 from millrace.apps.messaging import rows
 from millrace.apps.messaging.exports import rows as exports
 from millrace.apps.messaging.exports.rows import Reach
-from millrace.apps.messaging.jobs import EmailJob, ExportJob, Job, SmsJob, id_of, read_send_at, type_of
+from millrace.apps.messaging.fields import read_send_at
+from millrace.apps.messaging.jobs import EmailJob, ExportJob, Job, SmsJob, id_of, type_of
 from millrace.apps.messaging.queues import QUEUE, due_at_ms
 from millrace.apps.messaging.rows import Row
 from millrace.apps.messaging.sealing import Seals, encode

@@ -1,6 +1,7 @@
 """The queue of the application, as every account gets it."""
 
-from millrace.apps.messaging.jobs import PRIORITY_DELAY_SECONDS, Job, read_send_at
+from millrace.apps.messaging.fields import read_send_at
+from millrace.apps.messaging.jobs import PRIORITY_DELAY_SECONDS, Job
 from millrace.platform import QueueNeed
 from millrace.queue import QueueSettings
 

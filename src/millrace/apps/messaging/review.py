@@ -9,7 +9,8 @@ from typing import NamedTuple
 import msgspec
 
 from millrace.apps.messaging import rows
-from millrace.apps.messaging.jobs import Job, Letter, read_send_at
+from millrace.apps.messaging.fields import read_send_at
+from millrace.apps.messaging.jobs import Job, Letter
 from millrace.apps.messaging.queueing import (
     By,
     Rules,

@@ -9,8 +9,9 @@ from msgspec import Meta
 
 from millrace.access.scopes import GRANTS, Scope
 from millrace.apps.messaging import review
+from millrace.apps.messaging.fields import check_line, read_send_at
 from millrace.apps.messaging.job_routes import Counter
-from millrace.apps.messaging.jobs import EmailJob, Id, Letter, Priority, SmsJob, check_line, read_job, read_send_at
+from millrace.apps.messaging.jobs import EmailJob, Id, Letter, Priority, SmsJob, read_job
 from millrace.apps.messaging.queueing import By, Queued, Rules
 from millrace.apps.messaging.review import Person
 from millrace.apps.messaging.rows import REASON_CHARACTERS, Row

@@ -9,7 +9,8 @@ from millrace.apps.messaging.cleanup.lines import line_of_entry
 from millrace.apps.messaging.cleanup.messages import Place
 from millrace.apps.messaging.consumer import Doing, Process
 from millrace.apps.messaging.ends import End
-from millrace.apps.messaging.jobs import CleanupJob, Target, read_moment
+from millrace.apps.messaging.fields import read_moment
+from millrace.apps.messaging.jobs import CleanupJob, Target
 from millrace.audit import Noted
 from millrace.platform import Platform
 from millrace.resources.objects.contract import ObjectStore

@@ -9,7 +9,8 @@ from millrace.apps.messaging.attempts import QUEUE_OWNER
 from millrace.apps.messaging.exports import rows
 from millrace.apps.messaging.exports.links import LinkRules, plain_path, url_of
 from millrace.apps.messaging.exports.rows import Export
-from millrace.apps.messaging.jobs import ID_CHARACTERS, CleanupJob, EmailJob, ExportJob, Job
+from millrace.apps.messaging.fields import ID_CHARACTERS
+from millrace.apps.messaging.jobs import CleanupJob, EmailJob, ExportJob, Job
 from millrace.apps.messaging.queueing import By, Queued, Rules, queue_jobs
 from millrace.apps.messaging.rows import of_ids
 from millrace.apps.messaging.settings import MessagingSettings

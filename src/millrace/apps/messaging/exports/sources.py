@@ -5,7 +5,8 @@ from typing import Any, Protocol
 
 from millrace.apps.messaging.exports.columns import AUDIT, MESSAGES, Column, Line
 from millrace.apps.messaging.exports.rows import Export
-from millrace.apps.messaging.jobs import EmailJob, Filters, SmsJob, read_send_at
+from millrace.apps.messaging.fields import read_send_at
+from millrace.apps.messaging.jobs import EmailJob, Filters, SmsJob
 from millrace.apps.messaging.rows import LAST_MS, Row
 from millrace.apps.messaging.sealing import Seals
 from millrace.apps.messaging.shown import status_word

@@ -8,7 +8,8 @@ from email.policy import compat32
 from email.utils import format_datetime, formataddr, parseaddr
 from functools import lru_cache
 
-from millrace.apps.messaging.jobs import CONTROL, EmailJob, check_address
+from millrace.apps.messaging.fields import CONTROL, check_address
+from millrace.apps.messaging.jobs import EmailJob
 from millrace.apps.messaging.providers.names import digest_of
 from millrace.errors import ConfigurationError
 
